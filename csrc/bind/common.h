@@ -1,0 +1,143 @@
+// What the binding files share: dtypes, checked arrays, and calling Python from long loops.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "kernels/gemm/op.h"
+
+namespace unsupfast::bind {
+
+namespace py = pybind11;
+
+inline DType dtype_of(const py::array& a, const char* name) {
+    if (a.dtype().equal(py::dtype::of<float>())) return DType::f32;
+    if (a.dtype().equal(py::dtype::of<double>())) return DType::f64;
+    throw py::type_error(std::string(name) + " has dtype " + py::str(a.dtype()).cast<std::string>() +
+                         "; expected float32 or float64");
+}
+
+inline py::dtype numpy_dtype(DType t) {
+    return t == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>();
+}
+
+// A new uninitialised array.
+inline py::array new_array(DType t, const std::vector<int64_t>& shape) {
+    return py::array(numpy_dtype(t), std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+inline DType dtype_from(const std::string& name, const char* argument) {
+    if (name == "float32") return DType::f32;
+    if (name == "float64") return DType::f64;
+    throw py::value_error(std::string(argument) + " is '" + name + "'; expected 'float32' or 'float64'");
+}
+
+// The format of the multiplication for operands of dtype.
+inline DType format_from(const std::string& precision, DType dtype) {
+    if (precision == "bfloat16") {
+        if (dtype == DType::f64) throw py::value_error("precision 'bfloat16' needs float32 data, got float64");
+        return DType::bf16;
+    }
+    if (precision == "float32" || precision == "float64") {
+        if ((precision == "float64") != (dtype == DType::f64))
+            throw py::value_error("precision '" + precision + "' does not match the dtype of the data");
+        return dtype;
+    }
+    throw py::value_error("precision is '" + precision + "'; expected 'float32', 'float64' or 'bfloat16'");
+}
+
+inline void check(bool ok, const std::string& message) {
+    if (!ok) throw py::value_error(message);
+}
+
+inline std::string shape_of(const py::array& a) {
+    std::string s = "(";
+    for (py::ssize_t i = 0; i < a.ndim(); ++i) s += (i ? ", " : "") + std::to_string(a.shape(i));
+    return s + ")";
+}
+
+// A C-contiguous array of the given dtype and shape (-1: any), or a ValueError/TypeError naming it.
+inline const py::array& contiguous(const py::array& a, const char* name, DType dtype, std::vector<int64_t> shape) {
+    if (dtype_of(a, name) != dtype) throw py::type_error(std::string(name) + " has the wrong dtype");
+    bool ok = a.ndim() == py::ssize_t(shape.size()) && (a.flags() & py::array::c_style);
+    std::string expected;
+    for (size_t i = 0; i < shape.size(); ++i) {
+        ok = ok && (shape[i] < 0 || a.shape(py::ssize_t(i)) == shape[i]);
+        expected += (i ? ", " : "") + (shape[i] < 0 ? std::string("n") : std::to_string(shape[i]));
+    }
+    check(ok, std::string(name) + " has shape " + shape_of(a) + "; expected a C-contiguous array of shape (" +
+                  expected + ")");
+    return a;
+}
+
+// A checked CSR matrix: (indptr int64, indices int32 sorted within rows, values).
+struct CsrArgument {
+    int64_t rows;
+    const int64_t* indptr;
+    const int32_t* indices;
+    const void* values;
+    py::object owner;
+};
+
+inline CsrArgument csr_argument(const py::tuple& t, DType dtype, int64_t cols, const std::string& name) {
+    check(t.size() == 3, name + ": CSR is (indptr, indices, values)");
+    const auto indptr = py::array_t<int64_t, py::array::c_style>::ensure(t[0]);
+    const auto indices = py::array_t<int32_t, py::array::c_style>::ensure(t[1]);
+    const auto values = py::array::ensure(t[2], py::array::c_style);
+    check(bool(indptr) && bool(indices) && bool(values), name + ": CSR needs three arrays");
+    contiguous(values, name.c_str(), dtype, {-1});
+    const int64_t n = indptr.size() - 1, nnz = values.size();
+    check(n >= 0 && indices.size() == nnz && indptr.at(0) == 0 && indptr.at(n) == nnz, name + ": CSR sizes disagree");
+    const int64_t* p = indptr.data();
+    const int32_t* j = indices.data();
+    for (int64_t i = 0; i < n; ++i) {
+        check(p[i] <= p[i + 1], name + ": CSR indptr decreases");
+        for (int64_t e = p[i]; e < p[i + 1]; ++e)
+            check(j[e] >= 0 && j[e] < cols && (e == p[i] || j[e - 1] < j[e]),
+                  name + ": CSR indices are out of range or not strictly increasing within a row");
+    }
+    return {n, p, j, values.data(), py::make_tuple(indptr, indices, values)};
+}
+
+// Wraps a Python callback for a loop that runs without the GIL: called at most every 50 ms and after the
+// last unit of work; it also lets Ctrl-C through. A callback that returns False or raises stops the loop.
+class Ticker {
+public:
+    Ticker(py::object callback, int64_t total) : callback_(std::move(callback)), total_(total) {}
+    std::function<bool(int64_t)> function() {
+        return [this](int64_t done) {
+            const auto now = Clock::now();
+            if (done < total_ && now - last_ < std::chrono::milliseconds(50)) return true;
+            last_ = now;
+            py::gil_scoped_acquire gil;
+            try {
+                if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+                if (!callback_.is_none()) {
+                    const py::object answer = callback_(done);
+                    if (answer.ptr() == Py_False) return false;
+                }
+                return true;
+            } catch (py::error_already_set& e) {
+                error_ = std::make_unique<py::error_already_set>(std::move(e));
+                return false;
+            }
+        };
+    }
+    // With the GIL held again: raise what the callback raised.
+    void rethrow() {
+        if (error_) throw std::move(*error_);
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    py::object callback_;
+    int64_t total_;
+    Clock::time_point last_ = Clock::now();
+    std::unique_ptr<py::error_already_set> error_;
+};
+
+}  // namespace unsupfast::bind

@@ -1,0 +1,293 @@
+// Single operations, for tests and benchmarks: each face checks its arguments, packs, runs one kernel.
+#include "array.h"
+#include "bind/common.h"
+#include "kernels/rbm/op.h"
+#include "kernels/vector/op.h"
+#include "registry.h"
+
+namespace unsupfast::bind {
+namespace {
+
+// A dense array (any strides that are multiples of the element) or (indptr, indices, values, shape).
+struct LeftArgument {
+    Left left;
+    int64_t m, k;
+    DType dtype;
+    py::object owner;
+};
+
+LeftArgument left_argument(const py::object& x, const char* name) {
+    if (py::isinstance<py::tuple>(x)) {
+        const auto t = x.cast<py::tuple>();
+        check(t.size() == 4, std::string(name) + ": CSR is (indptr, indices, values, shape)");
+        const auto [rows, cols] = t[3].cast<std::pair<int64_t, int64_t>>();
+        const DType dtype = dtype_of(py::array::ensure(t[2]), name);
+        const CsrArgument csr = csr_argument(py::make_tuple(t[0], t[1], t[2]), dtype, cols, name);
+        check(csr.rows == rows, std::string(name) + ": CSR indptr does not fit the shape");
+        const Left left{csr.values, 0, 1, csr.indptr, csr.indices, nullptr};
+        return {left, rows, cols, dtype, csr.owner};
+    }
+    const auto a = py::array::ensure(x);
+    if (!a) throw py::type_error(std::string(name) + " is not an array");
+    check(a.ndim() == 2, std::string(name) + " has shape " + shape_of(a) + "; expected two dimensions");
+    const DType dtype = dtype_of(a, name);
+    return {Left{a.data(), a.strides(0) / a.itemsize(), a.strides(1) / a.itemsize()}, a.shape(0), a.shape(1), dtype, a};
+}
+
+Array pack(const py::array& b, DType dtype, DType format, const char* name) {
+    check(b.ndim() == 2, std::string(name) + " has shape " + shape_of(b) + "; expected two dimensions");
+    if (dtype_of(b, name) != dtype) throw py::type_error(std::string(name) + " and the left operand differ in dtype");
+    Array packed(format, panel_elements(format, b.shape(0), b.shape(1)));
+    run(PackPanels{b.shape(0), b.shape(1), b.data(), b.strides(0) / b.itemsize(), b.strides(1) / b.itemsize(),
+                   packed.data(), dtype, format});
+    return packed;
+}
+
+py::array matmul(const py::object& a, const py::array& b, const std::string& precision, bool ta, bool tb) {
+    LeftArgument left = left_argument(a, "a");
+    if (ta) {
+        check(!left.left.indptr, "a: a CSR operand cannot be transposed here");
+        std::swap(left.m, left.k);
+        std::swap(left.left.row_stride, left.left.col_stride);
+    }
+    const py::array right = tb ? py::array(b.attr("T")) : b;
+    check(right.ndim() == 2 && right.shape(0) == left.k,
+          "a and b do not fit: inner sizes are " + std::to_string(left.k) + " and " + std::to_string(right.shape(0)));
+    const DType format = format_from(precision, left.dtype);
+    const Array packed = pack(right, left.dtype, format, "b");
+    py::array c = new_array(left.dtype, {left.m, right.shape(1)});
+    const Gemm p{left.m, right.shape(1), left.k, left.left, packed.data(), c.mutable_data(),
+                 right.shape(1), 1, 0, left.dtype, format};
+    py::gil_scoped_release release;
+    run(p);
+    return c;
+}
+
+// Weights packed once, multiplied many times: what a benchmark of the inner loop times.
+class PackedProduct {
+public:
+    PackedProduct(const py::array& b, const std::string& precision)
+        : dtype_(dtype_of(b, "b")), format_(format_from(precision, dtype_)), k_(b.shape(0)), n_(b.shape(1)),
+          packed_(pack(b, dtype_, format_, "b")), zeros_(dtype_, n_) {}
+
+    void multiply(const py::array& a, py::array& out) const {
+        const LeftArgument left = checked(a, out);
+        const Gemm p{left.m, n_, k_, left.left, packed_.data(), out.mutable_data(), n_, 1, 0, dtype_, format_};
+        py::gil_scoped_release release;
+        run(p);
+    }
+    void half_step(const py::array& a, py::array& sample, uint64_t seed) const {
+        const LeftArgument left = checked(a, sample);
+        const HalfStep p{left.m, n_, k_, left.left, packed_.data(), zeros_.data(), nullptr, 1, Unit::bernoulli,
+                         nullptr, sample.mutable_data(), nullptr, -1, Draw{seed}, dtype_, format_};
+        py::gil_scoped_release release;
+        run(p);
+    }
+
+private:
+    LeftArgument checked(const py::array& a, const py::array& out) const {
+        LeftArgument left = left_argument(a, "a");
+        check(left.k == k_ && left.dtype == dtype_, "a does not fit the packed matrix");
+        contiguous(out, "out", dtype_, {left.m, n_});
+        return left;
+    }
+    DType dtype_, format_;
+    int64_t k_, n_;
+    Array packed_, zeros_;
+};
+
+py::dict half_step(const py::object& states, const py::array& weights, const py::array& bias, const py::object& sigma,
+                   const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step,
+                   uint32_t stream, uint32_t first_row, const std::string& precision) {
+    const LeftArgument left = left_argument(states, "states");
+    const DType dtype = left.dtype, format = format_from(precision, dtype);
+    const int64_t n = weights.shape(1);
+    check(weights.ndim() == 2 && weights.shape(0) == left.k, "weights do not fit states");
+    contiguous(bias, "bias", dtype, {n});
+    const Array packed = pack(weights, dtype, format, "weights");
+    HalfStep p{};
+    p.m = left.m;
+    p.n = n;
+    p.k = left.k;
+    p.states = left.left;
+    if (!k_scale.is_none()) p.states.k_scale = contiguous(k_scale, "k_scale", dtype, {left.k}).data();
+    p.weights = packed.data();
+    p.bias = bias.data();
+    p.unit = sigma.is_none() ? Unit::bernoulli : Unit::gaussian;
+    if (!sigma.is_none()) p.sigma = contiguous(sigma, "sigma", dtype, {n}).data();
+    p.scale = scale;
+    p.ratio = ratio;
+    p.draw = {seed, step, stream, first_row};
+    p.dtype = dtype;
+    p.format = format;
+    py::array mean = new_array(dtype, {left.m, n}), sample = new_array(dtype, {left.m, n}), log_z = new_array(dtype, {left.m});
+    std::memset(log_z.mutable_data(), 0, size_t(log_z.nbytes()));
+    p.mean = mean.mutable_data();
+    p.sample = sample.mutable_data();
+    p.log_partition = log_z.mutable_data();
+    {
+        py::gil_scoped_release release;
+        run(p);
+    }
+    py::dict out;
+    out["mean"] = mean;
+    out["sample"] = sample;
+    out["log_partition"] = log_z;
+    return out;
+}
+
+py::dict weight_update(const py::object& visible, const py::array& hidden, const py::array& weights,
+                       const py::object& velocity, const py::array& k_scale, const py::object& row_scale,
+                       const std::vector<std::pair<py::array, py::array>>& rank_one, double rate, double momentum,
+                       double l2, double l1, const std::string& precision) {
+    // `visible` is visibles x rows
+    const LeftArgument left = left_argument(visible, "visible");
+    const DType dtype = left.dtype, format = format_from(precision, dtype);
+    const int64_t V = left.m, H = hidden.shape(1);
+    contiguous(hidden, "hidden", dtype, {left.k, -1});
+    contiguous(weights, "weights", dtype, {V, H});
+    check(rank_one.size() <= 2, "rank_one has more than two terms");
+    Array w = pack(weights, dtype, dtype, "weights"), v, dot(dtype, V);
+    if (!velocity.is_none()) v = pack(contiguous(velocity, "velocity", dtype, {V, H}), dtype, dtype, "velocity");
+    check(v || momentum == 0, "momentum needs a velocity");
+    WeightUpdate p{};
+    p.visibles = V;
+    p.hiddens = H;
+    p.rows = left.k;
+    p.visible = left.left;
+    p.visible.k_scale = contiguous(k_scale, "k_scale", dtype, {left.k}).data();
+    p.hidden = hidden.data();
+    p.weights = w.data();
+    p.velocity = v ? v.data() : nullptr;
+    if (!row_scale.is_none()) p.row_scale = contiguous(row_scale, "row_scale", dtype, {V}).data();
+    for (size_t t = 0; t < rank_one.size(); ++t) {
+        p.left[t] = contiguous(rank_one[t].first, "rank_one left", dtype, {V}).data();
+        p.right[t] = contiguous(rank_one[t].second, "rank_one right", dtype, {H}).data();
+    }
+    p.row_dot = dot.data();
+    p.rate = rate;
+    p.momentum = momentum;
+    p.l2 = l2;
+    p.l1 = l1;
+    p.dtype = dtype;
+    p.format = format;
+    {
+        py::gil_scoped_release release;
+        run(p);
+    }
+    // out through the transposing kernel and back: checks TurnPanels with it
+    const auto unpack = [&](const Array& panels_of) {
+        Array turned(dtype, panel_elements(dtype, H, V));
+        int32_t nonfinite = 0;
+        run(TurnPanels{V, H, panels_of.data(), turned.data(), nullptr, &nonfinite, dtype, dtype});
+        py::array out = new_array(dtype, {V, H});
+        const auto copy = [&]<class T>(T) {
+            for (int64_t i = 0; i < V; ++i)
+                for (int64_t j = 0; j < H; ++j)
+                    static_cast<T*>(out.mutable_data())[i * H + j] = turned.as<T>()[(i / kPanel * H + j) * kPanel + i % kPanel];
+        };
+        dtype == DType::f64 ? copy(double{}) : copy(float{});
+        return out;
+    };
+    py::dict out;
+    out["weights"] = unpack(w);
+    if (v) out["velocity"] = unpack(v);
+    py::array row_dot = new_array(dtype, {V});
+    std::memcpy(row_dot.mutable_data(), dot.data(), size_t(row_dot.nbytes()));
+    out["row_dot"] = row_dot;
+    return out;
+}
+
+py::array column_sum(const py::object& x, const py::object& weight) {
+    const LeftArgument left = left_argument(x, "x");
+    check(left.left.indptr || left.left.col_stride == 1, "x must have contiguous rows");
+    py::array out = new_array(left.dtype, {left.k});
+    ColumnSum p{left.m, left.k, left.left, nullptr, 0, out.mutable_data(), left.dtype};
+    if (!weight.is_none()) p.weight = contiguous(weight, "weight", left.dtype, {left.m}).data();
+    run(p);
+    return out;
+}
+
+py::array vector_math(const std::string& function, const py::array& x) {
+    const std::map<std::string, Function> names{{"exp", Function::exp}, {"log", Function::log},
+                                                {"sigmoid", Function::sigmoid}, {"softplus", Function::softplus},
+                                                {"probit", Function::probit}};
+    const auto f = names.find(function);
+    check(f != names.end(), "function is '" + function + "'; expected exp, log, sigmoid, softplus or probit");
+    const DType dtype = dtype_of(x, "x");
+    contiguous(x, "x", dtype, {-1});
+    py::array y = new_array(dtype, {x.size()});
+    run(VectorMath{x.size(), x.data(), y.mutable_data(), f->second, dtype});
+    return y;
+}
+
+py::array uniforms(int64_t rows, int64_t cols, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row) {
+    check(rows >= 0 && cols >= 0, "rows and cols must not be negative");
+    py::array_t<float> out({rows, cols});
+    run(Uniforms{rows, cols, {seed, step, stream, first_row}, out.mutable_data()});
+    return out;
+}
+
+double measure_peak(const std::string& precision, double seconds) {
+    const DType format = precision == "bfloat16"  ? DType::bf16
+                         : precision == "float64" ? DType::f64
+                                                  : dtype_from(precision, "precision");
+    using Clock = std::chrono::steady_clock;
+    double best = 0;
+    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+    py::gil_scoped_release release;
+    do {
+        double flops = 0;
+        const auto start = Clock::now();
+        run(PeakLoop{500000, num_threads(), &flops, format});
+        best = std::max(best, flops / std::chrono::duration<double>(Clock::now() - start).count());
+    } while (Clock::now() < end);
+    return best;
+}
+
+double measure_bandwidth(double seconds) {
+    using Clock = std::chrono::steady_clock;
+    const int64_t n = int64_t(64) << 20;  // bytes; larger than the caches
+    Array from(DType::f32, n / 4), to(DType::f32, n / 4);
+    double best = 0;
+    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+    py::gil_scoped_release release;
+    do {
+        const auto start = Clock::now();
+        parallel_for(cpu_launch(), n / 4096, [&](int64_t b, int64_t e) {
+            std::memcpy(to.as<char>() + b * 4096, from.as<char>() + b * 4096, size_t(e - b) * 4096);
+        });
+        best = std::max(best, 2. * double(n) / std::chrono::duration<double>(Clock::now() - start).count());
+    } while (Clock::now() < end);
+    return best;
+}
+
+}  // namespace
+
+void bind_ops(py::module_& m) {
+    using namespace py::literals;
+    m.def("matmul", &matmul, "a"_a, "b"_a, "precision"_a = "float32", "transpose_a"_a = false, "transpose_b"_a = false,
+          "Matrix product a b; a is an array or a CSR tuple (indptr, indices, values, shape).");
+    py::class_<PackedProduct>(m, "PackedProduct", "A right operand packed once.")
+        .def(py::init<const py::array&, const std::string&>(), "b"_a, "precision"_a = "float32")
+        .def("multiply", &PackedProduct::multiply, "a"_a, "out"_a, "out[...] = a b")
+        .def("half_step", &PackedProduct::half_step, "a"_a, "sample"_a, "seed"_a,
+             "sample[...] = Bernoulli(sigmoid(a b))");
+    m.def("half_step", &half_step, "states"_a, "weights"_a, "bias"_a, "sigma"_a = py::none(), "k_scale"_a = py::none(),
+          "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
+          "precision"_a = "float32", "One Gibbs half-step: mean, sample and log_partition.");
+    m.def("weight_update", &weight_update, "visible"_a, "hidden"_a, "weights"_a, "velocity"_a, "k_scale"_a,
+          "row_scale"_a = py::none(), "rank_one"_a = std::vector<std::pair<py::array, py::array>>{}, "rate"_a = 1.0,
+          "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",
+          "One contrastive weight update: weights, velocity and row_dot.");
+    m.def("column_sum", &column_sum, "x"_a, "weight"_a = py::none(), "Weighted sum of the rows of x.");
+    m.def("vector_math", &vector_math, "function"_a, "x"_a, "An elementary function of every element.");
+    m.def("uniforms", &uniforms, "rows"_a, "cols"_a, "seed"_a, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
+          "Counter-based uniforms in [0, 1).");
+    m.def("measure_peak", &measure_peak, "precision"_a = "float32", "seconds"_a = 0.5,
+          "Best rate of register-only multiply-adds on all threads, FLOP/s.");
+    m.def("measure_bandwidth", &measure_bandwidth, "seconds"_a = 0.5,
+          "Best rate of a large copy on all threads, bytes/s read and written.");
+}
+
+}  // namespace unsupfast::bind

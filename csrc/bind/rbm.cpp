@@ -1,0 +1,217 @@
+// unsupfast._core.Rbm: the machine of csrc/rbm/rbm.h over NumPy arrays.
+#include "rbm/rbm.h"
+
+#include "bind/common.h"
+
+namespace unsupfast::bind {
+namespace {
+
+// C-contiguous (n, cols) array, or a CSR tuple (indptr int64, indices int32 sorted, values).
+struct RowsArgument {
+    Rows rows;
+    py::object owner;
+};
+
+RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const char* name) {
+    if (py::isinstance<py::tuple>(x)) {
+        const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
+        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner};
+    }
+    const auto a = py::array::ensure(x);
+    if (!a) throw py::type_error(std::string(name) + " is not an array");
+    contiguous(a, name, dtype, {-1, cols});
+    return {{a.shape(0), a.data(), cols}, a};
+}
+
+py::array array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
+    py::array out = new_array(dtype, shape);
+    std::memcpy(out.mutable_data(), a.data(), size_t(out.nbytes()));
+    return out;
+}
+
+void copy_into(Array& to, const py::array& from, const char* name, DType dtype) {
+    contiguous(from, name, dtype, {to.size()});
+    std::memcpy(to.data(), from.data(), size_t(from.nbytes()));
+}
+
+}  // namespace
+
+void bind_rbm(py::module_& m) {
+    using namespace py::literals;
+    py::class_<TrainOptions>(m, "TrainOptions", "Options of one call of Rbm.train.")
+        .def(py::init<>())
+        .def_readwrite("batch_size", &TrainOptions::batch_size)
+        .def_readwrite("k", &TrainOptions::k)
+        .def_readwrite("persistent", &TrainOptions::persistent)
+        .def_readwrite("learning_rate", &TrainOptions::learning_rate)
+        .def_readwrite("momentum", &TrainOptions::momentum)
+        .def_readwrite("l2", &TrainOptions::l2)
+        .def_readwrite("l1", &TrainOptions::l1)
+        .def_readwrite("centering", &TrainOptions::centering)
+        .def_readwrite("sparsity_target", &TrainOptions::sparsity_target)
+        .def_readwrite("sparsity_cost", &TrainOptions::sparsity_cost)
+        .def_readwrite("learn_sigma", &TrainOptions::learn_sigma);
+
+    py::class_<Rbm>(m, "Rbm", "A restricted Boltzmann machine in packed form.")
+        .def(py::init([](int64_t visibles, int64_t hiddens, bool gaussian, const std::string& dtype,
+                         const std::string& precision) {
+                 check(visibles > 0 && hiddens > 0, "both layers need at least one unit");
+                 const DType t = dtype_from(dtype, "dtype");
+                 return std::make_unique<Rbm>(visibles, hiddens, gaussian ? Unit::gaussian : Unit::bernoulli, t,
+                                              format_from(precision, t));
+             }),
+             "visibles"_a, "hiddens"_a, "gaussian"_a, "dtype"_a, "precision"_a)
+        .def_readwrite("seed", &Rbm::seed)
+        .def_readwrite("step", &Rbm::step)
+        .def(
+            "set_parameters",
+            [](Rbm& r, const py::array& components, const py::array& visible_bias, const py::array& hidden_bias,
+               const py::object& log_variance) {
+                check(components.ndim() == 2 && components.shape(0) == r.hiddens && components.shape(1) == r.visibles,
+                      "components has shape " + shape_of(components));
+                if (dtype_of(components, "components") != r.dtype) throw py::type_error("components has the wrong dtype");
+                contiguous(visible_bias, "visible_bias", r.dtype, {r.visibles});
+                contiguous(hidden_bias, "hidden_bias", r.dtype, {r.hiddens});
+                const void* z = nullptr;
+                if (!log_variance.is_none())
+                    z = contiguous(log_variance, "log_variance", r.dtype, {r.visibles}).data();
+                r.set_parameters(components.data(), components.strides(1) / components.itemsize(),
+                                 components.strides(0) / components.itemsize(), visible_bias.data(),
+                                 hidden_bias.data(), z);
+            },
+            "components"_a, "visible_bias"_a, "hidden_bias"_a, "log_variance"_a = py::none(),
+            "Sets weights (hiddens, visibles) and biases.")
+        .def(
+            "get_parameters",
+            [](const Rbm& r) {
+                py::array w = new_array(r.dtype, {r.visibles, r.hiddens}), a = new_array(r.dtype, {r.visibles}),
+                          b = new_array(r.dtype, {r.hiddens}), z = new_array(r.dtype, {r.visibles});
+                r.get_parameters(w.mutable_data(), a.mutable_data(), b.mutable_data(), z.mutable_data());
+                return py::make_tuple(py::array(w.attr("T")), a, b, z);
+            },
+            "(components (hiddens, visibles), visible_bias, hidden_bias, log_variance)")
+        .def("set_chains",
+             [](Rbm& r, const py::array& h) {
+                 contiguous(h, "chains", r.dtype, {-1, r.hiddens});
+                 r.set_chains(h.data(), h.shape(0));
+             })
+        .def("get_chains", [](const Rbm& r) { return array_of(r.chains, r.dtype, {r.n_chains, r.hiddens}); })
+        .def(
+            "get_state",
+            [](const Rbm& r) {
+                py::dict d;
+                d["velocity"] = array_of(r.velocity, r.dtype, {r.velocity.size()});
+                d["bias_velocity"] = array_of(r.bias_velocity, r.dtype, {r.bias_velocity.size()});
+                d["visible_offset"] = array_of(r.visible_offset, r.dtype, {r.visibles});
+                d["hidden_offset"] = array_of(r.hidden_offset, r.dtype, {r.hiddens});
+                return d;
+            },
+            "What training carries from step to step, besides parameters, chains, seed and step.")
+        .def("set_state",
+             [](Rbm& r, const py::dict& d) {
+                 copy_into(r.velocity, d["velocity"], "velocity", r.dtype);
+                 copy_into(r.bias_velocity, d["bias_velocity"], "bias_velocity", r.dtype);
+                 copy_into(r.visible_offset, d["visible_offset"], "visible_offset", r.dtype);
+                 copy_into(r.hidden_offset, d["hidden_offset"], "hidden_offset", r.dtype);
+             })
+        .def(
+            "train",
+            [](Rbm& r, const py::object& x, const py::array_t<int64_t, py::array::c_style>& order,
+               const py::object& weight, const TrainOptions& o, const py::object& callback) {
+                const RowsArgument rows = rows_argument(x, r.dtype, r.visibles, "X");
+                const int64_t* index = order.data();
+                for (int64_t i = 0; i < order.size(); ++i)
+                    check(index[i] >= 0 && index[i] < rows.rows.count, "order has an index out of range");
+                check(o.batch_size > 0 && o.k > 0, "batch_size and k must be positive");
+                check(!o.persistent || r.n_chains > 0, "persistent training needs chains");
+                const void* w = nullptr;
+                if (!weight.is_none()) w = contiguous(weight, "sample_weight", r.dtype, {rows.rows.count}).data();
+                Ticker ticker(callback, order.size());
+                std::optional<Diverged> diverged;
+                {
+                    py::gil_scoped_release release;
+                    diverged = r.train(rows.rows, index, order.size(), w, o, ticker.function());
+                }
+                ticker.rethrow();
+                if (!diverged) return py::object(py::none());
+                return py::object(py::make_tuple(diverged->step, diverged->tensor));
+            },
+            "X"_a, "order"_a, "sample_weight"_a, "options"_a, "callback"_a = py::none(),
+            "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.")
+        .def(
+            "hidden_given_visible",
+            [](Rbm& r, const py::object& v, const std::string& what, uint64_t seed) {
+                const RowsArgument rows = rows_argument(v, r.dtype, r.visibles, "X");
+                const bool log_z = what == "log_partition";
+                check(log_z || what == "mean" || what == "sample", "what is '" + what + "'");
+                py::array out = log_z ? new_array(r.dtype, {rows.rows.count})
+                                      : new_array(r.dtype, {rows.rows.count, r.hiddens});
+                void* p = out.mutable_data();
+                std::memset(p, 0, size_t(out.nbytes()));
+                py::gil_scoped_release release;
+                r.hidden_given_visible(rows.rows, what == "mean" ? p : nullptr, what == "sample" ? p : nullptr,
+                                       log_z ? p : nullptr, Draw{seed});
+                return out;
+            },
+            "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
+        .def(
+            "visible_given_hidden",
+            [](Rbm& r, const py::array& h, const std::string& what, uint64_t seed) {
+                contiguous(h, "H", r.dtype, {-1, r.hiddens});
+                check(what == "mean" || what == "sample", "what is '" + what + "'");
+                py::array out = new_array(r.dtype, {h.shape(0), r.visibles});
+                void* p = out.mutable_data();
+                py::gil_scoped_release release;
+                r.visible_given_hidden(h.data(), h.shape(0), what == "mean" ? p : nullptr,
+                                       what == "sample" ? p : nullptr, Draw{seed});
+                return out;
+            },
+            "H"_a, "what"_a, "seed"_a = 0, "'mean' or 'sample' of the visible layer.")
+        .def(
+            "gibbs",
+            [](Rbm& r, const py::array& v, int64_t steps, const py::object& clamp, uint64_t seed,
+               const py::object& callback) {
+                contiguous(v, "v", r.dtype, {-1, r.visibles});
+                check(steps >= 0, "steps must not be negative");
+                py::array state = v.attr("copy")();
+                py::array mean = v.attr("copy")();
+                py::array_t<uint8_t, py::array::c_style> mask;
+                if (!clamp.is_none()) {
+                    mask = clamp;
+                    check(mask.size() == v.size(), "clamp has the wrong shape");
+                }
+                Ticker ticker(callback, steps);
+                void *s = state.mutable_data(), *mu = mean.mutable_data();
+                {
+                    py::gil_scoped_release release;
+                    r.gibbs(s, v.shape(0), steps, clamp.is_none() ? nullptr : mask.data(), mu, seed, ticker.function());
+                }
+                ticker.rethrow();
+                return py::make_tuple(state, mean);
+            },
+            "v"_a, "steps"_a, "clamp"_a = py::none(), "seed"_a = 0, "callback"_a = py::none(),
+            "(states, conditional means) after `steps` Gibbs steps from v.")
+        .def(
+            "anneal",
+            [](Rbm& r, const py::array& v, const py::array_t<double, py::array::c_style>& betas,
+               const py::array& base_bias, uint64_t seed, const py::object& callback) {
+                contiguous(v, "v", r.dtype, {-1, r.visibles});
+                contiguous(base_bias, "base_bias", r.dtype, {r.visibles});
+                py::array state = v.attr("copy")();
+                py::array_t<double> log_weight(v.shape(0));
+                std::memset(log_weight.mutable_data(), 0, size_t(log_weight.nbytes()));
+                Ticker ticker(callback, betas.size() - 1);
+                void* s = state.mutable_data();
+                double* w = log_weight.mutable_data();
+                {
+                    py::gil_scoped_release release;
+                    r.anneal(s, v.shape(0), betas.data(), betas.size(), base_bias.data(), w, seed, ticker.function());
+                }
+                ticker.rethrow();
+                return py::make_tuple(log_weight, state);
+            },
+            "v"_a, "betas"_a, "base_bias"_a, "seed"_a = 0, "callback"_a = py::none(),
+            "(log weights, final states) of annealing along betas.");
+}
+
+}  // namespace unsupfast::bind

@@ -1,0 +1,233 @@
+#include "cuda/runtime.h"
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cuda/error.h"
+
+#ifndef UNSUPFAST_CUDA_ARCHS
+#define UNSUPFAST_CUDA_ARCHS "80-virtual"
+#endif
+
+namespace unsupfast::cuda {
+
+static_assert(runs_on("80-real 90a-real", 8, 9) && runs_on("80-real 90a-real", 9, 0));
+static_assert(!runs_on("80-real 90a-real", 10, 0) && !runs_on("90-real", 8, 6) && !runs_on("", 9, 0));
+static_assert(runs_on("80-virtual", 12, 0) && runs_on("100-real 100-virtual", 11, 0) && runs_on("80", 9, 0));
+static_assert(!runs_on("86-real", 8, 0) && !runs_on("90a-virtual", 10, 0));
+
+namespace {
+
+constexpr int kMaxDevices = 64;
+
+// What is kept of a GPU that was used. Never destroyed: at exit the driver may go before us.
+struct Device {
+    cudaStream_t stream = nullptr;
+    cudaMemPool_t pool = nullptr;  // null: no stream-ordered memory here, plain allocation
+    Launch launch = {};
+};
+
+Device& device_state(int device);
+
+// Scratch buffers of one thread. They grow and are kept; a buffer that was outgrown is released in stream
+// order, after the kernels that use it.
+struct ScratchBuffers {
+    struct Buffer {
+        void* data = nullptr;
+        size_t bytes = 0;
+    };
+    std::array<std::vector<Buffer>, kMaxDevices> buffers;
+
+    ~ScratchBuffers() {
+        for (int d = 0; d < kMaxDevices; ++d)
+            for (const Buffer& b : buffers[size_t(d)])
+                if (b.data) release(d, b.data);
+    }
+};
+
+void* scratch(int slot, size_t bytes) {
+    thread_local ScratchBuffers mine;
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the current GPU");
+    auto& buffers = mine.buffers.at(size_t(device));
+    if (size_t(slot) >= buffers.size()) buffers.resize(size_t(slot) + 1);
+    auto& b = buffers[size_t(slot)];
+    if (b.bytes < bytes) {
+        if (b.data) release(device, b.data);
+        b = {};
+        b.data = allocate(device, bytes);
+        b.bytes = bytes;
+    }
+    return b.data;
+}
+
+void no_threads(int64_t, void (*)(void*, int64_t, int64_t), void*) {
+    throw std::logic_error("a CUDA kernel asked for CPU threads");
+}
+
+void open(int device, Device& d) {
+    const GpuInfo info = device_info(device);
+    if (!info.reason.empty()) throw std::runtime_error("CUDA: " + info.reason);
+    const DeviceScope scope(device);
+    check(cudaStreamCreateWithFlags(&d.stream, cudaStreamNonBlocking), "creating a stream");
+    int has_pools = 0;
+    check(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, device), "asking for memory pools");
+    if (has_pools) {
+        cudaMemPoolProps props = {};
+        props.allocType = cudaMemAllocationTypePinned;
+        props.location.type = cudaMemLocationTypeDevice;
+        props.location.id = device;
+        check(cudaMemPoolCreate(&d.pool, &props), "creating a memory pool");
+        uint64_t keep = UINT64_MAX;  // never give memory back by itself: a training loop asks for it again
+        check(cudaMemPoolSetAttribute(d.pool, cudaMemPoolAttrReleaseThreshold, &keep), "setting up a memory pool");
+    }
+    d.launch = Launch{no_threads, scratch, d.stream};
+}
+
+Device& device_state(int device) {
+    static auto* mutex = new std::mutex;
+    static auto* devices = new std::array<std::unique_ptr<Device>, kMaxDevices>;
+    if (device < 0 || device >= kMaxDevices)
+        throw std::runtime_error("CUDA: there is no GPU " + std::to_string(device));
+    const std::lock_guard lock(*mutex);
+    auto& slot = (*devices)[size_t(device)];
+    if (!slot) {
+        auto fresh = std::make_unique<Device>();
+        open(device, *fresh);
+        slot = std::move(fresh);
+    }
+    return *slot;
+}
+
+}  // namespace
+
+int device_count(std::string* reason) {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError();
+        if (reason) *reason = explain(error);
+        return 0;
+    }
+    if (count == 0 && reason) *reason = explain(cudaErrorNoDevice);
+    return count < kMaxDevices ? count : kMaxDevices;
+}
+
+GpuInfo device_info(int device) {
+    GpuInfo info;
+    const int count = device_count(&info.reason);
+    if (!info.reason.empty()) return info;
+    if (device < 0 || device >= count) {
+        info.reason = "there is no GPU " + std::to_string(device) + ", only " + std::to_string(count);
+        return info;
+    }
+    cudaDeviceProp properties;
+    if (const cudaError_t error = cudaGetDeviceProperties(&properties, device); error != cudaSuccess) {
+        (void)cudaGetLastError();
+        info.reason = explain(error);
+        return info;
+    }
+    info.name = properties.name;
+    info.major = properties.major;
+    info.minor = properties.minor;
+    info.multiprocessors = properties.multiProcessorCount;
+    info.memory = properties.totalGlobalMem;
+    const std::string capability = std::to_string(info.major) + "." + std::to_string(info.minor);
+    if (info.major < 8)
+        info.reason = info.name + " has compute capability " + capability + "; 8.0 or more is needed";
+    else if (!runs_on(UNSUPFAST_CUDA_ARCHS, info.major, info.minor))
+        info.reason = info.name + " has compute capability " + capability + ", but this build is for " +
+                      UNSUPFAST_CUDA_ARCHS + "; " + advice(cudaErrorNoKernelImageForDevice);
+    return info;
+}
+
+DeviceScope::DeviceScope(int device) : device_(device) {
+    check(cudaGetDevice(&before_), "asking for the current GPU");
+    if (device_ != before_) check(cudaSetDevice(device_), "choosing a GPU");
+}
+
+DeviceScope::~DeviceScope() {
+    if (device_ != before_) (void)cudaSetDevice(before_);
+}
+
+void* allocate(int device, size_t bytes) {
+    if (bytes == 0) return nullptr;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    void* p = nullptr;
+    const auto get = [&] {
+        return d.pool ? cudaMallocFromPoolAsync(&p, bytes, d.pool, d.stream) : cudaMalloc(&p, bytes);
+    };
+    cudaError_t error = get();
+    if (error == cudaErrorMemoryAllocation) {  // once more without what the pool keeps
+        (void)cudaGetLastError();
+        trim(device);
+        error = get();
+    }
+    if (error != cudaSuccess)
+        check(error, ("asking GPU " + std::to_string(device) + " for " + std::to_string(bytes >> 20) + " MiB").c_str());
+    return p;
+}
+
+void release(int device, void* p) noexcept {
+    if (!p) return;
+    try {
+        const Device& d = device_state(device);
+        const DeviceScope scope(device);
+        // cudaFree waits for the GPU by itself
+        if ((d.pool ? cudaFreeAsync(p, d.stream) : cudaFree(p)) != cudaSuccess) (void)cudaGetLastError();
+    } catch (const std::exception&) {
+        // the process is ending and the driver is gone: so is the memory
+    }
+}
+
+void copy_to_gpu(int device, void* to, const void* from, size_t bytes) {
+    if (bytes == 0) return;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, d.stream), "copying to the GPU");
+    check(cudaStreamSynchronize(d.stream), "copying to the GPU");
+}
+
+void copy_to_host(int device, void* to, const void* from, size_t bytes) {
+    if (bytes == 0) return;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, d.stream), "copying from the GPU");
+    check(cudaStreamSynchronize(d.stream), "copying from the GPU");
+}
+
+void copy_on_gpu(int device, void* to, const void* from, size_t bytes) {
+    if (bytes == 0) return;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, d.stream), "copying on the GPU");
+}
+
+void zero(int device, void* p, size_t bytes) {
+    if (bytes == 0) return;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaMemsetAsync(p, 0, bytes, d.stream), "zeroing GPU memory");
+}
+
+void synchronize(int device) {
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaStreamSynchronize(d.stream), "waiting for the GPU");
+}
+
+void trim(int device) {
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaStreamSynchronize(d.stream), "waiting for the GPU");
+    if (d.pool) check(cudaMemPoolTrimTo(d.pool, 0), "giving GPU memory back");
+}
+
+}  // namespace unsupfast::cuda
+
+const unsupfast::Launch& unsupfast::cuda_launch(int device) { return cuda::device_state(device).launch; }

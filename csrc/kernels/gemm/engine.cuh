@@ -1,0 +1,393 @@
+// The GEMM engine of the GPU. A block computes one tile of the output: step by step along k, the prologue
+// fetches both operands into registers and from there into shared memory (dense with any strides, CSR rows,
+// panels; scaled and rounded on the way), while the tile fetched before is multiplied from shared memory. The
+// epilogue gets the sums in registers, four columns of a row at a time.
+//
+// With FMA every output is one chain of multiply-adds in the order of k, on the tensor cores one of products
+// of depth 16: results do not depend on the size of the tiles, and two runs agree bitwise.
+#pragma once
+#include "cuda/device.h"
+#include "kernels/gemm/tiles.h"
+
+namespace unsupfast::cuda {
+
+// Buffers of launch.scratch that kernels use, all on the same stream.
+enum Scratch : int { kPartialScratch = 0 };
+
+// The right operand, k x n: panels of the format (gemm/op.h), or the values themselves, row-major.
+struct Right {
+    const void* data;
+    bool is_panels;
+    int64_t row_stride = 0;  // of values
+};
+
+inline Right right_panels(const void* data) { return {data, true}; }
+inline Right right_values(const void* data, int64_t row_stride) { return {data, false, row_stride}; }
+
+template <class Format>
+__device__ __forceinline__ typename Format::Word make_word(typename Format::Value first,
+                                                           typename Format::Value second) {
+    if constexpr (Format::kPair == 2)
+        return pack_bf16(first, second);
+    else
+        return first;
+}
+
+// 16 bytes at a time from shared memory
+template <int kCount, class T>
+__device__ __forceinline__ void load_run(const T* from, T (&to)[kCount]) {
+    constexpr int kChunk = 16 / sizeof(T);
+    struct alignas(16) Chunk {
+        T value[kChunk];
+    };
+#pragma unroll
+    for (int i = 0; i < kCount; i += kChunk) {
+        const Chunk chunk = *reinterpret_cast<const Chunk*>(from + i);
+#pragma unroll
+        for (int j = 0; j < kChunk; ++j) to[i + j] = chunk.value[j];
+    }
+}
+
+// The prologue of the left operand. Dense: neighbouring threads read along whichever of k and rows is
+// contiguous in memory. CSR: a thread walks one row, and scatters a step's entries into its zeroed part of
+// the tile.
+template <class Tile>
+class LeftStage {
+    using F = typename Tile::Format;
+    using Value = typename F::Value;
+    using Word = typename F::Word;
+    static constexpr int kCount = Tile::rows * Tile::depth / Tile::threads;
+    static constexpr int kSpan = Tile::depth * F::kPair;
+
+  public:
+    __device__ LeftStage(const Left& a, int64_t m, int64_t k, int64_t m0)
+        : a_(a), data_(static_cast<const Value*>(a.data)), scale_(static_cast<const Value*>(a.k_scale)), k_(k) {
+        const int t = int(threadIdx.x);
+        if (a.indptr) {
+            row_ = t;
+            if (t < Tile::rows && m0 + t < m) {
+                at_ = a.indptr[m0 + t];
+                end_ = a.indptr[m0 + t + 1];
+            }
+            return;
+        }
+        const bool along_rows = a.row_stride == 1;
+        row_ = along_rows ? t % Tile::rows : t / Tile::depth;
+        word_ = along_rows ? t / Tile::rows : t % Tile::depth;
+        row_step_ = along_rows ? 0 : Tile::threads / Tile::depth;
+        word_step_ = along_rows ? Tile::threads / Tile::rows : 0;
+        rows_left_ = int(min(m - m0, int64_t(Tile::rows)));
+        at_ = (m0 + row_) * a.row_stride + int64_t(word_) * F::kPair * a.col_stride;
+        step_ = row_step_ * a.row_stride + int64_t(word_step_) * F::kPair * a.col_stride;
+    }
+
+    // Reads the step that starts at k0; steps come in order.
+    __device__ void load(int64_t k0) {
+        if (a_.indptr) return;
+        const int k_left = int(min(k_ - k0, int64_t(kSpan)));
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+            Value value[F::kPair];
+#pragma unroll
+            for (int j = 0; j < F::kPair; ++j) {
+                const int k = (word_ + i * word_step_) * F::kPair + j;
+                value[j] = Value(0);
+                if (row_ + i * row_step_ < rows_left_ && k < k_left) {
+                    value[j] = data_[at_ + i * step_ + j * a_.col_stride];
+                    if (scale_) value[j] *= scale_[k0 + k];
+                }
+            }
+            staged_[i] = make_word<F>(value[0], value[F::kPair - 1]);
+        }
+        at_ += kSpan * a_.col_stride;
+    }
+
+    __device__ void store(int64_t k0, Word* tile) {
+        if (!a_.indptr) {
+#pragma unroll
+            for (int i = 0; i < kCount; ++i)
+                tile[(word_ + i * word_step_) * Tile::left_stride + row_ + i * row_step_] = staged_[i];
+            return;
+        }
+        if (row_ >= Tile::rows) return;
+        tile += row_;
+#pragma unroll
+        for (int w = 0; w < Tile::depth; ++w) tile[w * Tile::left_stride] = Word(0);
+        while (at_ < end_) {
+            const int64_t k = a_.indices[at_];
+            if (k >= k0 + kSpan) break;
+            Value value(0);
+            do value += data_[at_++];
+            while (at_ < end_ && a_.indices[at_] == k);
+            if (scale_) value *= scale_[k];
+            const int local = int(k - k0);
+            if constexpr (F::kPair == 2)
+                tile[local / 2 * Tile::left_stride] |= pack_bf16(value, 0.f) << (local % 2 * 16);
+            else
+                tile[local * Tile::left_stride] = value;
+        }
+    }
+
+  private:
+    const Left& a_;
+    const Value *data_, *scale_;
+    int64_t k_;
+    int64_t at_ = 0, step_ = 0;  // dense: offset of the next element, and to that of the next i
+    int64_t end_ = 0;            // CSR: [at_, end_) is left of the row
+    int rows_left_ = 0, row_ = 0, word_ = 0, row_step_ = 0, word_step_ = 0;
+    Word staged_[kCount];
+};
+
+// The prologue of the right operand: a warp reads 32 columns of one word along k.
+template <class Tile>
+class RightStage {
+    using F = typename Tile::Format;
+    using Value = typename F::Value;
+    using Word = typename F::Word;
+    static constexpr int kCount = Tile::cols * Tile::depth / Tile::threads;
+
+  public:
+    __device__ RightStage(const Right& b, int64_t n, int64_t k, int64_t n0)
+        : b_(b),
+          k_(k),
+          panel_stride_(b.is_panels ? (k + F::kPair - 1) / F::kPair * kPanel : kPanel),
+          word_stride_(b.is_panels ? kPanel : b.row_stride * F::kPair),
+          cols_left_(int(min(n - n0, int64_t(Tile::cols)))) {
+        at_ = n0 / kPanel * panel_stride_ + word(0) * word_stride_ + int(threadIdx.x) % 32;
+    }
+
+    // Reads the step that starts at k0; steps come in order.
+    __device__ void load(int64_t k0) {
+        const int k_left = int(min(k_ - k0, int64_t(Tile::depth * F::kPair)));
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+            const int k = word(i) * F::kPair;
+            const int64_t at = at_ + panel(i) * panel_stride_ + (word(i) - word(0)) * word_stride_;
+            staged_[i] = Word(0);
+            if (k >= k_left || panel(i) * int(kPanel) + int(threadIdx.x) % 32 >= cols_left_) continue;
+            if (F::kPair == 1 || b_.is_panels) {
+                staged_[i] = static_cast<const Word*>(b_.data)[at];
+            } else {
+                const Value* value = static_cast<const Value*>(b_.data) + at;
+                staged_[i] = make_word<F>(value[0], k + 1 < k_left ? value[b_.row_stride] : Value(0));
+            }
+        }
+        at_ += Tile::depth * word_stride_;
+    }
+
+    __device__ void store(Word* tile) const {
+        tile += right_place<Tile::kMma>(int(threadIdx.x) % 32);
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) tile[word(i) * Tile::right_stride + panel(i) * int(kPanel)] = staged_[i];
+    }
+
+  private:
+    static __device__ int panel(int i) { return i * Tile::warps / Tile::depth; }
+    static __device__ int word(int i) { return int(threadIdx.x) / 32 + i * Tile::warps % Tile::depth; }
+
+    const Right& b_;
+    int64_t k_, panel_stride_, word_stride_, at_;
+    int cols_left_;
+    Word staged_[kCount];
+};
+
+// The accumulators of a thread, and how they are multiplied and handed to the epilogue. An epilogue is
+//   T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4])   columns b + 8 w of the panel
+//   bool wants_row_sums()
+//   void row_sum(int64_t row, int64_t panel, T)                the sum of what it returned for the row's panel
+// It runs in a loop that is not unrolled, over a copy of the sums that can be indexed (the compiler puts it
+// in local memory): dozens of copies of the epilogue would take minutes to compile and overflow the
+// instruction cache, while the copy costs less than one step of the main loop.
+template <class Tile>
+class Accumulators;
+
+template <class T, int kSide>
+class Accumulators<Tile<Fma<T>, kSide>> {
+    using Tile = cuda::Tile<Fma<T>, kSide>;
+    using Map = FmaMap<Tile>;
+
+  public:
+    __device__ void multiply(const T* left, const T* right) {
+        const int t = int(threadIdx.x);
+        left += Map::row(t, 0);
+        right += Map::panel(t, 0) * int(kPanel) + right_place<false>(Map::b(t));
+#pragma unroll 2
+        for (int w = 0; w < Tile::depth; ++w) {
+            T a[Tile::thread_rows];
+            load_run(left + w * Tile::left_stride, a);
+#pragma unroll
+            for (int p = 0; p < Tile::thread_panels; ++p) {
+                T b[4];
+                load_run(right + w * Tile::right_stride + p * int(kPanel), b);
+#pragma unroll
+                for (int i = 0; i < Tile::thread_rows; ++i)
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) sum_[p][i][j] = fma(a[i], b[j], sum_[p][i][j]);
+            }
+        }
+    }
+
+    template <class Epilogue>
+    __device__ void finish(int64_t m, int64_t n, int64_t m0, int64_t n0, const Epilogue& epilogue) const {
+        constexpr int kRows = Tile::thread_rows;
+        const int t = int(threadIdx.x);
+        T kept[Tile::thread_panels * kRows][4];
+#pragma unroll
+        for (int i = 0; i < Tile::thread_panels * kRows; ++i)
+#pragma unroll
+            for (int w = 0; w < 4; ++w) kept[i][w] = sum_[i / kRows][i % kRows][w];
+#pragma unroll 1
+        for (int i = 0; i < Tile::thread_panels * kRows; ++i) {
+            const int64_t row = m0 + Map::row(t, i % kRows), panel = n0 / kPanel + Map::panel(t, i / kRows);
+            const bool inside = row < m && panel < panel_count(n);
+            T term = inside ? epilogue(row, panel, Map::b(t), kept[i]) : T(0);
+            if (!epilogue.wants_row_sums()) continue;
+            term = sum_lanes<8>(term);
+            if (inside && Map::b(t) == 0) epilogue.row_sum(row, panel, term);
+        }
+    }
+
+  private:
+    T sum_[Tile::thread_panels][Tile::thread_rows][4] = {};
+};
+
+template <int kSide>
+class Accumulators<Tile<Bf16, kSide>> {
+    using Tile = cuda::Tile<Bf16, kSide>;
+    using Map = MmaMap<Tile>;
+
+  public:
+    __device__ void multiply(const uint32_t* left, const uint32_t* right) {
+        const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+        right += Map::panel(warp) * int(kPanel) + lane / 4;
+#pragma unroll
+        for (int w = 0; w < Tile::depth; w += 8) {
+            uint32_t b[4][2];
+#pragma unroll
+            for (int g = 0; g < 4; ++g)
+#pragma unroll
+                for (int r = 0; r < 2; ++r)
+                    b[g][r] = right[(w + frag_word(lane, r)) * Tile::right_stride + column_of(0, g)];
+#pragma unroll
+            for (int f = 0; f < Tile::warp_frags; ++f) {
+                uint32_t a[4];
+#pragma unroll
+                for (int r = 0; r < 4; ++r)
+                    a[r] = left[(w + frag_word(lane, r / 2)) * Tile::left_stride + Map::row(warp, f) +
+                                frag_row(lane, r % 2)];
+#pragma unroll
+                for (int g = 0; g < 4; ++g) mma_bf16(sum_[f][g], a, b[g]);
+            }
+        }
+    }
+
+    template <class Epilogue>
+    __device__ void finish(int64_t m, int64_t n, int64_t m0, int64_t n0, const Epilogue& epilogue) const {
+        const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+        const int64_t panel = n0 / kPanel + Map::panel(warp);
+        float kept[Tile::warp_frags * 4][4];
+#pragma unroll
+        for (int i = 0; i < Tile::warp_frags * 4; ++i)
+#pragma unroll
+            for (int w = 0; w < 4; ++w) kept[i][w] = sum_[i / 4][w][i % 4];
+        float term = 0;
+#pragma unroll 1
+        for (int i = 0; i < Tile::warp_frags * 4; ++i) {
+            const int odd = i % 2;
+            const int64_t row = m0 + Map::row(warp, i / 4) + frag_row(lane, i / 2 % 2);
+            const bool inside = row < m && panel < panel_count(n);
+            if (inside) term += epilogue(row, panel, frag_column(lane, odd), kept[i]);
+            if (!odd || !epilogue.wants_row_sums()) continue;
+            term = sum_lanes<4>(term);
+            if (inside && lane % 4 == 0) epilogue.row_sum(row, panel, term);
+            term = 0;
+        }
+    }
+
+  private:
+    float sum_[Tile::warp_frags][4][4] = {};
+};
+
+template <class Tile, class Epilogue>
+__global__ void __launch_bounds__(Tile::threads, Tile::min_blocks)
+    multiply_kernel(int64_t m, int64_t n, int64_t k, const __grid_constant__ Left a,
+                    const __grid_constant__ Right b, const __grid_constant__ Epilogue epilogue) {
+    using Word = typename Tile::Format::Word;
+    constexpr int kSpan = Tile::depth * Tile::Format::kPair;
+    alignas(16) __shared__ Word left[2][Tile::depth * Tile::left_stride];
+    alignas(16) __shared__ Word right[2][Tile::depth * Tile::right_stride];
+    // row tiles first, so that blocks that run side by side share columns of the right operand
+    const int64_t row_tiles = (m + Tile::rows - 1) / Tile::rows;
+    const int64_t m0 = blockIdx.x % row_tiles * Tile::rows, n0 = blockIdx.x / row_tiles * Tile::cols;
+
+    LeftStage<Tile> left_stage(a, m, k, m0);
+    RightStage<Tile> right_stage(b, n, k, n0);
+    Accumulators<Tile> sums;
+    const auto load = [&](int64_t k0) {
+        left_stage.load(k0);
+        right_stage.load(k0);
+    };
+    const auto store = [&](int64_t k0, int buffer) {
+        left_stage.store(k0, left[buffer]);
+        right_stage.store(right[buffer]);
+    };
+    load(0);
+    store(0, 0);
+    __syncthreads();
+    int buffer = 0;
+    for (int64_t k0 = 0; k0 < k; k0 += kSpan, buffer ^= 1) {
+        const bool more = k0 + kSpan < k;
+        if (more) load(k0 + kSpan);
+        sums.multiply(left[buffer], right[buffer]);
+        // nobody reads the other buffer any more: it was multiplied before the last barrier
+        if (more) store(k0 + kSpan, buffer ^ 1);
+        __syncthreads();
+    }
+    sums.finish(m, n, m0, n0, epilogue);
+}
+
+// A block a tile, large tiles once there are enough of them to give every multiprocessor of a large GPU one.
+template <class Format, class Epilogue>
+void multiply_format(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, const Launch& launch,
+                     const Epilogue& epilogue) {
+    constexpr int64_t kEnough = 128;
+    const auto tiles = [&](int64_t side) { return ((m + side - 1) / side) * ((n + side - 1) / side); };
+    const auto go = [&]<int kSide>(Tile<Format, kSide>) {
+        using Tile = cuda::Tile<Format, kSide>;
+        start(launch, tiles(kSide), Tile::threads, multiply_kernel<Tile, Epilogue>, m, n, k, a, b, epilogue);
+    };
+    if constexpr (sizeof(typename Format::Value) == 4)  // 64 accumulators in float64 do not fit
+        if (tiles(128) >= kEnough) return go(Tile<Format, 128>());
+    if (tiles(64) >= kEnough)
+        go(Tile<Format, 64>());
+    else
+        go(Tile<Format, 32>());
+}
+
+// Runs the epilogue on A (m x k) times b (k x n).
+template <class T, class Epilogue>
+void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DType format, const Launch& launch,
+              const Epilogue& epilogue) {
+    if (m == 0 || n == 0) return;
+    if constexpr (sizeof(T) == 4)
+        if (format == DType::bf16) return multiply_format<Bf16>(m, n, k, a, b, launch, epilogue);
+    multiply_format<Fma<T>>(m, n, k, a, b, launch, epilogue);
+}
+
+// out[i] = beta out[i] + the sum over c of partial[c][i], c in order
+template <class T>
+__global__ void __launch_bounds__(128) sum_partials_kernel(const T* partial, int64_t count, int64_t n, T beta,
+                                                           T* out) {
+    const int64_t i = int64_t(blockIdx.x) * 128 + threadIdx.x;
+    if (i >= n) return;
+    T sum = beta == T(0) ? T(0) : beta * out[i];
+    for (int64_t c = 0; c < count; ++c) sum += partial[c * n + i];
+    out[i] = sum;
+}
+
+template <class T>
+void sum_partials(const Launch& launch, const T* partial, int64_t count, int64_t n, T beta, T* out) {
+    start(launch, (n + 127) / 128, 128, sum_partials_kernel<T>, partial, count, n, beta, out);
+}
+
+}  // namespace unsupfast::cuda

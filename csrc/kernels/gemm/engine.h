@@ -1,0 +1,93 @@
+// The GEMM engine of the CPU. A product is cut into tiles of up to kTileRows x 32. The prologue packs a
+// tile's rows of the left operand once for all panels: dense, or, where most entries are zero (sampled
+// units, sparse data), as lists of the non-zeros. The inner kernel sums over the whole depth in registers;
+// the epilogue gets the finished tile while it is in the first-level cache.
+//
+// Every output is one chain of multiply-adds in the order of k, whatever the tile, the thread or the
+// density: results do not depend on the number of threads, and in float32 and float64 skipping zeros is
+// exact.
+#pragma once
+
+
+#include "kernels/gemm/op.h"
+#include "simd/vec.h"
+
+namespace unsupfast::USF_ISA {
+
+// Rows of a tile: accumulators, two vectors of columns and a broadcast have to fit the register file, and a
+// tile of rows is transposed in one square of registers.
+template <class T>
+constexpr int kTileRows = kLanes<T> >= 16 ? 14 : kLanes<T> == 8 && USF_BYTES == 32 ? 6 : kLanes<T>;
+
+template <class T>
+struct Entry {
+    int32_t k;
+    T value;
+};
+
+// A packed tile: header, then either [k][rows] values or rows lists of `k` Entry<T> each.
+struct Slot {
+    int32_t sparse;
+    int32_t count[15];
+};
+
+// Largest share of non-zeros for which the lists win over the dense kernel, measured at 784 x 500.
+constexpr double kSparseShare = 0.40, kSparseShareBf16 = 0.20;
+
+// out[r][0..cols) (leading dimension 32) = packed tile times panel. Defined once per ISA, in gemm/simd.cpp.
+template <class T>
+void tile_product(const Slot* slot, int rows, int64_t k, const void* panel, DType format, int64_t cols, T* out);
+
+// Packs rows [m0, m0 + rows) of the left operand.
+template <class T>
+void pack_tile(const Left& a, int64_t m0, int rows, int64_t k, DType format, Slot* slot);
+
+template <class T>
+inline size_t slot_bytes(int64_t k) {
+    return (sizeof(Slot) + size_t(k + 2) * kTileRows<T> * sizeof(Entry<T>) + 2 * USF_BYTES + 63) / 64 * 64;
+}
+
+enum Scratch : int { kLeftScratch = 0, kRightScratch = 1, kPartialScratch = 2 };
+
+// Calls epilogue(m0, rows, n0, cols, tile) for every tile of A (m x k) times panels b (k x n).
+template <class T, class Epilogue>
+void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
+              const Epilogue& epilogue) {
+    if (m == 0 || n == 0) return;
+    const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>;
+    const size_t stride = slot_bytes<T>(k);
+    // left operand in blocks that stay in the outer caches
+    const int64_t block = least(tiles, most(8, int64_t((8 << 20) / stride)));
+    char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block)));
+    const size_t panel_bytes = size_t(padded_depth(format, k) * kPanel * element_size(format));
+    const auto first_row = [&](int64_t tile) { return m * tile / tiles; };  // tiles of even height
+
+    for (int64_t t0 = 0; t0 < tiles; t0 += block) {
+        const int64_t count = least(block, tiles - t0);
+        parallel_for(launch, count, [&](int64_t begin, int64_t end) {
+            for (int64_t t = begin; t < end; ++t) {
+                const int64_t m0 = first_row(t0 + t);
+                pack_tile<T>(a, m0, int(first_row(t0 + t + 1) - m0), k, format,
+                             reinterpret_cast<Slot*>(slots + size_t(t) * stride));
+            }
+        });
+        const int64_t groups = least(count, 8);
+        parallel_for(launch, panels(n) * groups, [&](int64_t begin, int64_t end) {
+            alignas(64) T tile[kTileRows<T> * kPanel];
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t panel = item / groups, group = item % groups;
+                const int64_t n0 = panel * kPanel, cols = least(kPanel, n - n0);
+                const char* right = static_cast<const char*>(b) + size_t(panel) * panel_bytes;
+                for (int64_t t = count * group / groups; t < count * (group + 1) / groups; ++t) {
+                    const int64_t m0 = first_row(t0 + t);
+                    const int rows = int(first_row(t0 + t + 1) - m0);
+                    tile_product<T>(reinterpret_cast<const Slot*>(slots + size_t(t) * stride), rows, k, right,
+                                    format, cols, tile);
+                    epilogue(m0, rows, n0, cols, tile);
+                }
+            }
+        });
+    }
+}
+
+}  // namespace unsupfast::USF_ISA

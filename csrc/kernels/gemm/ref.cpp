@@ -1,0 +1,52 @@
+// Plain loops: the meaning of the GEMM family, in the precision of the operands.
+#include "kernels/gemm/op.h"
+
+#include "kernels/gemm/ref.h"
+
+namespace unsupfast {
+namespace {
+
+template <class T>
+void gemm(const Gemm& p) {
+    T* c = static_cast<T*>(p.c);
+    ref::multiply<T>(p.m, p.n, p.k, p.a, p.b, p.format, [&](int64_t i, int64_t j, T sum) {
+        T& out = c[i * p.ldc + j];
+        out = T(p.alpha) * sum + (p.beta == 0 ? T(0) : T(p.beta) * out);
+    });
+}
+
+template <class T>
+void pack_panels(const PackPanels& p) {
+    const T* src = static_cast<const T*>(p.src);
+    ref::fill_panels<T>(p.k, p.n, p.format, p.dst,
+                        [&](int64_t i, int64_t j) { return src[i * p.row_stride + j * p.col_stride]; });
+}
+
+template <class T>
+void turn_panels(const TurnPanels& p) {
+    const auto at = [&](int64_t i, int64_t j) { return ref::panel_at<T>(p.src, p.dtype, p.k, i, j); };
+    if (p.turned) ref::fill_panels<T>(p.n, p.k, p.format, p.turned, [&](int64_t i, int64_t j) { return at(j, i); });
+    if (p.same) ref::fill_panels<T>(p.k, p.n, p.format, p.same, at);
+    if (p.nonfinite)
+        for (int64_t i = 0; i < p.k; ++i)
+            for (int64_t j = 0; j < p.n; ++j)
+                if (!std::isfinite(at(i, j))) *p.nonfinite = 1;
+}
+
+template <class T>
+void column_sum(const ColumnSum& p) {
+    T* out = static_cast<T*>(p.out);
+    for (int64_t j = 0; j < p.cols; ++j) out[j] = p.beta == 0 ? T(0) : T(p.beta) * out[j];
+    for (int64_t i = 0; i < p.rows; ++i)
+        for (int64_t j = 0; j < p.cols; ++j)
+            out[j] += (p.weight ? static_cast<const T*>(p.weight)[i] : T(1)) * ref::left_at<T>(p.x, i, j);
+}
+
+}  // namespace
+
+USF_REF_BY_DTYPE(Gemm, gemm)
+USF_REF_BY_DTYPE(PackPanels, pack_panels)
+USF_REF_BY_DTYPE(TurnPanels, turn_panels)
+USF_REF_BY_DTYPE(ColumnSum, column_sum)
+
+}  // namespace unsupfast

@@ -1,0 +1,413 @@
+// GEMM engine kernels: packing, the dense and the zero-skipping inner loops, and the plain product.
+#include "kernels/gemm/engine.h"
+
+#include <utility>
+
+namespace unsupfast {
+namespace USF_ISA {
+namespace {
+
+// ---------------------------------------------------------------- inner kernels
+
+// out (rows x NV vectors) = sum over k of a[k][row] * b[k][columns]
+template <class T, int MR, int NV>
+void dense_block(int64_t k, const T* a, const T* b, T* out) {
+    Vec<T> acc[MR][NV] = {};
+    for (int64_t i = 0; i < k; ++i, a += MR, b += kPanel) {
+        Vec<T> right[NV];
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) right[v] = load(b + v * kLanes<T>);
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 2
+            for (int v = 0; v < NV; ++v) acc[r][v] += a[r] * right[v];
+    }
+    for (int r = 0; r < MR; ++r)
+        for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
+}
+
+// The same with bf16 pairs: each 32-bit word holds two neighbouring k.
+template <int MR, int NV>
+void dense_block_bf16(int64_t pairs, const uint32_t* a, const uint32_t* b, float* out) {
+    vf32 acc[MR][NV] = {};
+    for (int64_t i = 0; i < pairs; ++i, a += MR, b += kPanel) {
+#if defined(__AVX512BF16__)
+        __m512bh right[NV];
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) right[v] = (__m512bh)load(b + v * kLanes<uint32_t>);
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 2
+            for (int v = 0; v < NV; ++v)
+                acc[r][v] = (vf32)_mm512_dpbf16_ps((__m512)acc[r][v], (__m512bh)_mm512_set1_epi32(int(a[r])), right[v]);
+#else
+        vf32 even[NV], odd[NV];
+        for (int v = 0; v < NV; ++v) {
+            const vu32 w = load(b + v * kLanes<uint32_t>);
+            even[v] = bits<vf32>(w << 16);
+            odd[v] = bits<vf32>(w & 0xffff0000u);
+        }
+        for (int r = 0; r < MR; ++r) {
+            const float lo = bits<float>(a[r] << 16), hi = bits<float>(a[r] & 0xffff0000u);
+            for (int v = 0; v < NV; ++v) acc[r][v] = acc[r][v] + lo * even[v] + hi * odd[v];
+        }
+#endif
+    }
+    for (int r = 0; r < MR; ++r)
+        for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<float>, acc[r][v]);
+}
+
+template <class T, int MR>
+void dense_tile(const void* a, const void* b, int64_t k, DType format, int64_t cols, T* out) {
+    constexpr int L = kLanes<T>;
+    for (int64_t c = 0; c < cols; c += 2 * L) {
+        const bool one = cols - c <= L;
+        if constexpr (sizeof(T) == 4)
+            if (format == DType::bf16) {
+                (one ? dense_block_bf16<MR, 1> : dense_block_bf16<MR, 2>)(
+                    (k + 1) / 2, static_cast<const uint32_t*>(a), static_cast<const uint32_t*>(b) + c, out + c);
+                continue;
+            }
+        (one ? dense_block<T, MR, 1> : dense_block<T, MR, 2>)(k, static_cast<const T*>(a),
+                                                               static_cast<const T*>(b) + c, out + c);
+    }
+}
+
+template <class T, int... R>
+constexpr auto dense_table(std::integer_sequence<int, R...>) {
+    using F = void (*)(const void*, const void*, int64_t, DType, int64_t, T*);
+    struct Table {
+        F f[sizeof...(R)];
+    };
+    return Table{{dense_tile<T, R + 1>...}};
+}
+
+// One right-hand row of a panel, all 32 columns, from either format.
+template <class T, bool kBf16>
+inline Vec<T> right_row(const void* b, int32_t k, int v) {
+    if constexpr (kBf16) {
+        const vu32 w = load(static_cast<const uint32_t*>(b) + int64_t(k >> 1) * kPanel + v * kLanes<T>);
+        return bits<vf32>((w << ((k & 1) ? 0 : 16)) & 0xffff0000u);
+    } else {
+        return load(static_cast<const T*>(b) + int64_t(k) * kPanel + v * kLanes<T>);
+    }
+}
+
+// R rows side by side, so that their chains of additions hide each other's latency.
+template <class T, bool kBf16, int R>
+void sparse_rows(const Entry<T>* lists, int64_t stride, const int32_t* count, const void* b, T* out) {
+    constexpr int NV = kPanel / kLanes<T>;
+    Vec<T> acc[R][NV] = {};
+    const Entry<T>* list[R];
+    int32_t common = count[0];
+    for (int r = 0; r < R; ++r) {
+        list[r] = lists + r * stride;
+        if (count[r] < common) common = count[r];
+    }
+    for (int32_t i = 0; i < common; ++i)
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; ++v) acc[r][v] += list[r][i].value * right_row<T, kBf16>(b, list[r][i].k, v);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+        for (int32_t i = common; i < count[r]; ++i)
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; ++v) acc[r][v] += list[r][i].value * right_row<T, kBf16>(b, list[r][i].k, v);
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
+    }
+}
+
+template <class T, bool kBf16>
+void sparse_tile(const Slot* slot, int rows, int64_t k, const void* b, T* out) {
+    constexpr int R = most(1, 8 * kLanes<T> / kPanel);
+    const Entry<T>* lists = reinterpret_cast<const Entry<T>*>(slot + 1);
+    int r = 0;
+    for (; r + R <= rows; r += R)
+        sparse_rows<T, kBf16, R>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
+    for (; r < rows; ++r) sparse_rows<T, kBf16, 1>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
+}
+
+// ---------------------------------------------------------------- prologue
+
+template <class T>
+inline T scale_of(const Left& a, int64_t k) {
+    return a.k_scale ? static_cast<const T*>(a.k_scale)[k] : T(1);
+}
+
+inline float round_bf16(float x) { return bits<float>(to_bf16(splat(x))[0] << 16); }
+
+template <class T>
+inline T as_format(T x, bool bf16) {
+    if constexpr (sizeof(T) == 4)
+        if (bf16) return round_bf16(x);
+    return x;
+}
+
+template <class T>
+void pack_csr(const Left& a, int64_t m0, int rows, int64_t k, bool bf16, Slot* slot) {
+    Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
+    slot->sparse = 1;
+    for (int r = 0; r < rows; ++r) {
+        const int64_t begin = a.indptr[m0 + r], end = a.indptr[m0 + r + 1];
+        slot->count[r] = int32_t(end - begin);
+        for (int64_t i = begin; i < end; ++i) {
+            const int32_t column = a.indices[i];
+            lists[r * k + (i - begin)] = {
+                column, as_format<T>(static_cast<const T*>(a.data)[i] * scale_of<T>(a, column), bf16)};
+        }
+    }
+}
+
+// Loads one vector of a tile: lanes run along k (row fixed) or along the rows (k fixed), whichever is
+// contiguous in memory.
+template <class T>
+int64_t count_nonzeros(const T* src, int64_t outer, int64_t outer_stride, int64_t inner, int64_t inner_stride) {
+    int64_t count = 0;
+    for (int64_t o = 0; o < outer; ++o) {
+        const T* p = src + o * outer_stride;
+        if (inner_stride == 1)
+            for (int64_t i = 0; i < inner; i += kLanes<T>)
+                count += __builtin_popcount(nonzero_bits<T>(load_n(p + i, least(inner - i, kLanes<T>))));
+        else
+            for (int64_t i = 0; i < inner; ++i) count += p[i * inner_stride] != 0;
+    }
+    return count;
+}
+
+template <class T>
+void pack_sparse(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slot* slot) {
+    constexpr int L = kLanes<T>;
+    Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
+    const auto push = [&](int r, int64_t i, T value) {
+        lists[r * k + slot->count[r]++] = {int32_t(i), as_format<T>(value * scale_of<T>(a, i), bf16)};
+    };
+    slot->sparse = 1;
+    for (int r = 0; r < rows; ++r) slot->count[r] = 0;
+    if (a.row_stride == 1) {
+        for (int64_t i = 0; i < k; ++i) {
+            const T* p = src + i * a.col_stride;
+            for (uint32_t m = nonzero_bits<T>(load_n(p, rows)); m; m &= m - 1)
+                push(__builtin_ctz(m), i, p[__builtin_ctz(m)]);
+        }
+    } else if (a.col_stride == 1) {
+        for (int r = 0; r < rows; ++r) {
+            const T* p = src + r * a.row_stride;
+            for (int64_t i = 0; i < k; i += L)
+                for (uint32_t m = nonzero_bits<T>(load_n(p + i, least(k - i, L))); m; m &= m - 1)
+                    push(r, i + __builtin_ctz(m), p[i + __builtin_ctz(m)]);
+        }
+    } else {
+        for (int r = 0; r < rows; ++r)
+            for (int64_t i = 0; i < k; ++i)
+                if (const T x = src[r * a.row_stride + i * a.col_stride]; x != 0) push(r, i, x);
+    }
+}
+
+// Fills v[j] (j < n) with the rows of column k0 + j, scaled; lanes beyond `rows` are not used.
+template <class T>
+void load_columns(const T* src, const Left& a, int rows, int64_t k0, int64_t n, Vec<T>* v) {
+    constexpr int L = kLanes<T>;
+    if (a.row_stride == 1) {
+        for (int64_t j = 0; j < n; ++j) v[j] = load_n(src + (k0 + j) * a.col_stride, rows) * scale_of<T>(a, k0 + j);
+        for (int64_t j = n; j < L; ++j) v[j] = Vec<T>{};
+        return;
+    }
+    const Vec<T> scale = a.k_scale ? load_n(static_cast<const T*>(a.k_scale) + k0, n) : splat(T(1));
+    for (int r = 0; r < L; ++r) v[r] = Vec<T>{};
+    for (int r = 0; r < rows; ++r) {
+        const T* p = src + r * a.row_stride + k0 * a.col_stride;
+        if (a.col_stride == 1)
+            v[r] = load_n(p, n) * scale;
+        else
+            for (int64_t j = 0; j < n; ++j) v[r][j] = p[j * a.col_stride] * scale[j];
+    }
+    transpose<T>(v);
+}
+
+template <class T>
+void pack_dense(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slot* slot) {
+    constexpr int L = kLanes<T>;
+    slot->sparse = 0;
+    Vec<T> v[L];
+    if constexpr (sizeof(T) == 4)
+        if (bf16) {
+            uint32_t* dst = reinterpret_cast<uint32_t*>(slot + 1);
+            for (int64_t k0 = 0; k0 < k; k0 += L) {
+                load_columns<T>(src, a, rows, k0, least(k - k0, L), v);
+                for (int64_t j = 0; j < L && k0 + j < k; j += 2, dst += rows)
+                    store(dst, to_bf16(v[j]) | to_bf16(v[j + 1]) << 16);
+            }
+            return;
+        }
+    T* dst = reinterpret_cast<T*>(slot + 1);
+    for (int64_t k0 = 0; k0 < k; k0 += L) {
+        const int64_t n = least(k - k0, L);
+        load_columns<T>(src, a, rows, k0, n, v);
+        // each store spills past its row; the next one overwrites the spill, the slot has room for the last
+        for (int64_t j = 0; j < n; ++j, dst += rows) store(dst, v[j]);
+    }
+}
+
+// ---------------------------------------------------------------- right operands
+
+// v[i] = columns [c, c + lanes) of row k0 + i of the panel starting at column n0, zero outside the matrix
+template <class T>
+void pack_panels(const PackPanels& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const T* src = static_cast<const T*>(p.src);
+    const bool bf16 = p.format == DType::bf16;
+    const int64_t depth = padded_depth(p.format, p.k);
+    parallel_for(launch, panels(p.n), [&](int64_t begin, int64_t end) {
+        for (int64_t panel = begin; panel < end; ++panel) {
+            char* dst = static_cast<char*>(p.dst) + panel * depth * kPanel * element_size(p.format);
+            const int64_t n0 = panel * kPanel;
+            const auto fetch = [&](int64_t i, int64_t c) {
+                const int64_t n = least(p.n - n0 - c, L);
+                if (i >= p.k || n <= 0) return Vec<T>{};
+                const T* q = src + i * p.row_stride + (n0 + c) * p.col_stride;
+                if (p.col_stride == 1) return load_n(q, n);
+                Vec<T> v{};
+                for (int64_t j = 0; j < n; ++j) v[j] = q[j * p.col_stride];
+                return v;
+            };
+            if (bf16) {
+                if constexpr (sizeof(T) == 4)
+                    for (int64_t i = 0; i < p.k; i += 2)
+                        for (int64_t c = 0; c < kPanel; c += L)
+                            store(reinterpret_cast<uint32_t*>(dst) + i / 2 * kPanel + c,
+                                  to_bf16(fetch(i, c)) | to_bf16(fetch(i + 1, c)) << 16);
+            } else {
+                for (int64_t i = 0; i < p.k; ++i)
+                    for (int64_t c = 0; c < kPanel; c += L)
+                        store(reinterpret_cast<T*>(dst) + i * kPanel + c, fetch(i, c));
+            }
+        }
+    });
+}
+
+template <class T>
+void turn_panels(const TurnPanels& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const T* src = static_cast<const T*>(p.src);
+    const bool bf16 = p.format == DType::bf16;
+    const int64_t depth = padded_depth(p.format, p.k), turned_depth = padded_depth(p.format, p.n);
+    const int64_t row_blocks = panels(p.k), col_blocks = panels(p.n);
+    // One item: rows [32 i, 32 i + 32) of every source panel, which is one panel of the transpose.
+    parallel_for(launch, row_blocks, [&](int64_t begin, int64_t end) {
+        Vec<T> bad{};
+        for (int64_t i0 = begin * kPanel; i0 < least(end * kPanel, p.k); i0 += kPanel)
+            for (int64_t panel = 0; panel < col_blocks; ++panel)
+                for (int64_t i = i0; i < least(i0 + kPanel, row_blocks * kPanel); i += L)
+                    for (int64_t c = 0; c < kPanel; c += L) {
+                        Vec<T> v[L];
+                        for (int64_t q = 0; q < L; ++q) {
+                            v[q] = i + q < p.k ? load(src + (panel * p.k + i + q) * kPanel + c) : Vec<T>{};
+                            bad += v[q] * T(0);
+                        }
+                        if constexpr (sizeof(T) == 4)
+                            if (bf16 && p.same)
+                                for (int64_t q = 0; q < L && i + q < p.k; q += 2)
+                                    store(static_cast<uint32_t*>(p.same) + (panel * depth / 2 + (i + q) / 2) * kPanel + c,
+                                          to_bf16(v[q]) | to_bf16(v[q + 1]) << 16);
+                        if (!p.turned) continue;
+                        transpose<T>(v);
+                        const int64_t column = panel * kPanel + c;  // row of the transpose
+                        const int64_t n = least(p.n - column, L);
+                        if (bf16) {
+                            if constexpr (sizeof(T) == 4)
+                                for (int64_t q = 0; q < n; q += 2)
+                                    store(static_cast<uint32_t*>(p.turned) +
+                                              (i0 / kPanel * turned_depth / 2 + (column + q) / 2) * kPanel + (i - i0),
+                                          to_bf16(v[q]) | to_bf16(v[q + 1]) << 16);
+                        } else {
+                            for (int64_t q = 0; q < n; ++q)
+                                store(static_cast<T*>(p.turned) + (i0 / kPanel * p.n + column + q) * kPanel + (i - i0),
+                                      v[q]);
+                        }
+                    }
+        if (p.nonfinite && nonzero_bits<T>(bad)) __atomic_store_n(p.nonfinite, 1, __ATOMIC_RELAXED);
+    });
+}
+
+template <class T>
+void column_sum(const ColumnSum& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const T* weight = static_cast<const T*>(p.weight);
+    T* out = static_cast<T*>(p.out);
+    if (p.x.indptr) {
+        for (int64_t j = 0; j < p.cols; ++j) out[j] = p.beta == 0 ? T(0) : T(p.beta) * out[j];
+        for (int64_t i = 0; i < p.rows; ++i)
+            for (int64_t e = p.x.indptr[i]; e < p.x.indptr[i + 1]; ++e)
+                out[p.x.indices[e]] += (weight ? weight[i] : T(1)) * static_cast<const T*>(p.x.data)[e];
+        return;
+    }
+    parallel_for(launch, (p.cols + L - 1) / L, [&](int64_t begin, int64_t end) {
+        for (int64_t c = begin * L; c < least(end * L, p.cols); c += L) {
+            const int64_t n = least(p.cols - c, L);
+            Vec<T> acc = p.beta == 0 ? Vec<T>{} : load_n(out + c, n) * T(p.beta);
+            const T* x = static_cast<const T*>(p.x.data) + c;
+            for (int64_t i = 0; i < p.rows; ++i, x += p.x.row_stride)
+                acc += load_n(x, n) * (weight ? weight[i] : T(1));
+            store_n(out + c, acc, n);
+        }
+    });
+}
+
+template <class T>
+void gemm(const Gemm& p, const Launch& launch) {
+    T* c = static_cast<T*>(p.c);
+    const T alpha = T(p.alpha), beta = T(p.beta);
+    multiply<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch,
+                [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+                    for (int r = 0; r < rows; ++r)
+                        for (int64_t j = 0; j < cols; j += kLanes<T>) {
+                            T* q = c + (m0 + r) * p.ldc + n0 + j;
+                            const int64_t n = least(cols - j, kLanes<T>);
+                            Vec<T> y = load(tile + r * kPanel + j) * alpha;
+                            if (beta != 0) y += load_n(q, n) * beta;
+                            store_n(q, y, n);
+                        }
+                });
+}
+
+}  // namespace
+
+template <class T>
+void tile_product(const Slot* slot, int rows, int64_t k, const void* panel, DType format, int64_t cols, T* out) {
+    static constexpr auto dense = dense_table<T>(std::make_integer_sequence<int, kTileRows<T>>());
+    if (!slot->sparse)
+        dense.f[rows - 1](slot + 1, panel, k, format, cols, out);
+    else if (format == DType::bf16)
+        sparse_tile<T, true && sizeof(T) == 4>(slot, rows, k, panel, out);
+    else
+        sparse_tile<T, false>(slot, rows, k, panel, out);
+}
+
+template <class T>
+void pack_tile(const Left& a, int64_t m0, int rows, int64_t k, DType format, Slot* slot) {
+    const bool bf16 = format == DType::bf16;
+    if (a.indptr) return pack_csr<T>(a, m0, rows, k, bf16, slot);
+    const T* src = static_cast<const T*>(a.data) + m0 * a.row_stride;
+    const int64_t nonzeros = a.row_stride == 1 ? count_nonzeros(src, k, a.col_stride, rows, a.row_stride)
+                                               : count_nonzeros(src, rows, a.row_stride, k, a.col_stride);
+    if (double(nonzeros) < (bf16 ? kSparseShareBf16 : kSparseShare) * double(rows) * double(k))
+        pack_sparse(src, a, rows, k, bf16, slot);
+    else
+        pack_dense(src, a, rows, k, bf16, slot);
+}
+
+template void tile_product(const Slot*, int, int64_t, const void*, DType, int64_t, float*);
+template void tile_product(const Slot*, int, int64_t, const void*, DType, int64_t, double*);
+template void pack_tile<float>(const Left&, int64_t, int, int64_t, DType, Slot*);
+template void pack_tile<double>(const Left&, int64_t, int, int64_t, DType, Slot*);
+
+}  // namespace USF_ISA
+
+USF_KERNEL_BY_DTYPE(Gemm, gemm)
+USF_KERNEL_BY_DTYPE(PackPanels, pack_panels)
+USF_KERNEL_BY_DTYPE(TurnPanels, turn_panels)
+USF_KERNEL_BY_DTYPE(ColumnSum, column_sum)
+
+}  // namespace unsupfast

@@ -1,0 +1,118 @@
+// Gibbs half-step and contrastive weight update on the GPU: epilogues on the GEMM engine.
+#include "kernels/rbm/op.h"
+
+#include "kernels/gemm/engine.cuh"
+#include "elementary.h"
+
+namespace unsupfast {
+namespace cuda {
+namespace {
+
+// The four columns of a thread are the four words of one Philox block: one block of random numbers for four
+// samples, and nothing to exchange between lanes.
+template <class T>
+struct GibbsEpilogue {
+    int64_t m, n;
+    const T *bias, *sigma;
+    T scale, ratio;
+    bool gaussian;
+    T *mean, *sample, *partial;
+    Draw draw;
+
+    __device__ bool wants_row_sums() const { return partial != nullptr; }
+    __device__ void row_sum(int64_t row, int64_t panel, T sum) const { partial[panel * m + row] = sum; }
+    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
+        Philox4 random = {};
+        if (sample)
+            random = philox(draw.seed, uint32_t(panel) * 8u + uint32_t(b), draw.first_row + uint32_t(row), draw.step,
+                            draw.stream);
+        T terms(0);
+#pragma unroll
+        for (int w = 0; w < 4; ++w) {
+            const int64_t column = panel * kPanel + column_of(b, w), at = row * n + column;
+            if (column >= n) continue;
+            const T x = scale * sums[w] + bias[column];
+            if (partial) terms += ratio < T(0) ? softplus(x) : softplus(x) - softplus(ratio * x);
+            if (!mean && !sample) continue;
+            const T centre = gaussian ? x : sigmoid(x);
+            if (mean) mean[at] = centre;
+            if (!sample) continue;
+            const T u = T(uniform_from_bits(random.word[w]));
+            sample[at] = gaussian ? centre + sigma[column] * probit(u) : T(u < centre);
+        }
+        return terms;
+    }
+};
+
+template <class T>
+void half_step(const HalfStep& p, const Launch& launch) {
+    if (p.m == 0 || p.n == 0) return;
+    T* partial = nullptr;
+    if (p.log_partition)
+        partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.n) * p.m) * sizeof(T)));
+    multiply<T>(p.m, p.n, p.k, p.states, right_panels(p.weights), p.format, launch,
+                GibbsEpilogue<T>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma), T(p.scale),
+                                 T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
+                                 static_cast<T*>(p.sample), partial, p.draw});
+    if (partial) sum_partials<T>(launch, partial, panels(p.n), p.m, T(1), static_cast<T*>(p.log_partition));
+}
+
+template <class T>
+struct UpdateEpilogue {
+    int64_t visibles, hiddens;
+    T *weights, *velocity;
+    const T *row_scale, *left[2], *right[2];
+    T* partial;
+    T rate, momentum, l2, l1;
+
+    __device__ bool wants_row_sums() const { return partial != nullptr; }
+    __device__ void row_sum(int64_t row, int64_t panel, T sum) const { partial[panel * visibles + row] = sum; }
+    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
+        const T factor = row_scale ? row_scale[row] : T(1);
+        T dot(0);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int64_t column = panel * kPanel + column_of(b, i);
+            const int64_t at = (panel * visibles + row) * kPanel + column_of(b, i);
+            if (column >= hiddens) continue;  // the padding of the last panel stays zero
+            const T w = weights[at];
+            T g = sums[i] * factor;
+            dot += w * sums[i];
+            for (int t = 0; t < 2; ++t)
+                if (left[t]) g -= left[t][row] * right[t][column];
+            g -= l2 * w;
+            g -= w > T(0) ? l1 : w < T(0) ? -l1 : T(0);
+            g *= rate;
+            if (velocity) {
+                g += momentum * velocity[at];
+                velocity[at] = g;
+            }
+            weights[at] = w + g;
+        }
+        return dot;
+    }
+};
+
+template <class T>
+void weight_update(const WeightUpdate& p, const Launch& launch) {
+    if (p.visibles == 0 || p.hiddens == 0) return;
+    T* partial = nullptr;
+    if (p.row_dot)
+        partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.hiddens) * p.visibles) * sizeof(T)));
+    const auto values = [](const void* x) { return static_cast<const T*>(x); };
+    // the hidden states are read as they are: no panels of them are built
+    multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, right_values(p.hidden, p.hiddens), p.format, launch,
+                UpdateEpilogue<T>{p.visibles, p.hiddens, static_cast<T*>(p.weights), static_cast<T*>(p.velocity),
+                                  values(p.row_scale), {values(p.left[0]), values(p.left[1])},
+                                  {values(p.right[0]), values(p.right[1])}, partial, T(p.rate), T(p.momentum),
+                                  T(p.l2), T(p.l1)});
+    if (partial) sum_partials<T>(launch, partial, panels(p.hiddens), p.visibles, T(0), static_cast<T*>(p.row_dot));
+}
+
+}  // namespace
+}  // namespace cuda
+
+USF_CUDA_KERNEL_BY_DTYPE(HalfStep, cuda::half_step)
+USF_CUDA_KERNEL_BY_DTYPE(WeightUpdate, cuda::weight_update)
+
+}  // namespace unsupfast

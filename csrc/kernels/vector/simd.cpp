@@ -1,0 +1,92 @@
+// Whole-array faces of the vector functions and of the random number generator.
+#include "kernels/vector/op.h"
+
+#include "simd/vmath.h"
+
+#if defined(__x86_64__)
+#define USF_VECTOR_REGISTER(x) "+v"(x)
+#else
+#define USF_VECTOR_REGISTER(x) "+w"(x)
+#endif
+
+namespace unsupfast {
+namespace USF_ISA {
+namespace {
+
+template <class T>
+Vec<T> apply(Function f, Vec<T> x) {
+    switch (f) {
+        case Function::exp: return exp(x);
+        case Function::log: return log(x);
+        case Function::sigmoid: return sigmoid(x);
+        case Function::softplus: return softplus(x);
+        case Function::probit: return probit(x);
+    }
+    return x;
+}
+
+template <class T>
+void vector_math(const VectorMath& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const T* x = static_cast<const T*>(p.x);
+    T* y = static_cast<T*>(p.y);
+    parallel_for(launch, (p.n + L - 1) / L, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin * L; i < least(end * L, p.n); i += L)
+            store_n(y + i, apply<T>(p.f, load_n(x + i, least(p.n - i, L))), least(p.n - i, L));
+    });
+}
+
+template <class T>
+void peak_chunk(int64_t iterations) {
+    Vec<T> acc[16] = {};
+    const Vec<T> x = splat(T(0.5));
+    for (int64_t i = 0; i < iterations; ++i)
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; ++j) {
+            acc[j] = acc[j] * x + x;
+            asm volatile("" : USF_VECTOR_REGISTER(acc[j]));  // keeps each chain alive, in a register
+        }
+}
+
+void peak_chunk_bf16([[maybe_unused]] int64_t iterations) {
+#if defined(__AVX512BF16__)
+    __m512 acc[16] = {};
+    const __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+    for (int64_t i = 0; i < iterations; ++i)
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; ++j) {
+            acc[j] = _mm512_dpbf16_ps(acc[j], x, x);
+            asm volatile("" : USF_VECTOR_REGISTER(acc[j]));
+        }
+#endif
+}
+
+}  // namespace
+}  // namespace USF_ISA
+
+USF_KERNEL(USF_ISA, PeakLoop) {
+    parallel_for(launch, p.threads, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t)
+            p.format == DType::bf16  ? USF_ISA::peak_chunk_bf16(p.iterations)
+            : p.format == DType::f64 ? USF_ISA::peak_chunk<double>(p.iterations)
+                                     : USF_ISA::peak_chunk<float>(p.iterations);
+    });
+    const int64_t lanes = USF_BYTES / (p.format == DType::f64 ? 8 : p.format == DType::bf16 ? 2 : 4);
+    *p.flops = 2. * 16. * double(lanes) * double(p.iterations) * p.threads;
+}
+
+USF_KERNEL_BY_DTYPE(VectorMath, vector_math)
+
+USF_KERNEL(USF_ISA, Uniforms) {
+    parallel_for(launch, p.rows, [&](int64_t begin, int64_t end) {
+        alignas(64) float u[2][kPanel];
+        for (int64_t i = begin; i < end; ++i)
+            for (int64_t j = 0; j < p.cols; j += kPanel) {
+                USF_ISA::uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(i), 1,
+                                      uint32_t(j), u);
+                std::memcpy(p.out + i * p.cols + j, u[0], size_t(USF_ISA::least(p.cols - j, kPanel)) * sizeof(float));
+            }
+    });
+}
+
+}  // namespace unsupfast

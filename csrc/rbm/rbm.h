@@ -1,0 +1,103 @@
+// A restricted Boltzmann machine as the kernels want it: packed weights, biases, and the loops over
+// mini-batches, Gibbs steps and temperatures that are too short to be driven from Python.
+//
+//   Bernoulli visibles:  E(v, h) = -a'v - b'h - v'W h
+//   Gaussian visibles:   E(v, h) = sum (v - a)^2 / (2 sigma^2) - b'h - (v / sigma^2)'W h
+#pragma once
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "array.h"
+#include "kernels/rbm/op.h"
+
+namespace unsupfast {
+
+// Rows of data: dense row-major or CSR, already in the machine's dtype.
+struct Rows {
+    int64_t count = 0;
+    const void* data = nullptr;
+    int64_t row_stride = 0;  // dense
+    const int64_t* indptr = nullptr;
+    const int32_t* indices = nullptr;
+};
+
+struct TrainOptions {
+    int64_t batch_size = 10;
+    int k = 1;
+    bool persistent = true;
+    double learning_rate = 0.1, momentum = 0, l2 = 0, l1 = 0;
+    bool centering = false;
+    double sparsity_target = -1, sparsity_cost = 0;  // target < 0: off
+    bool learn_sigma = true;
+};
+
+struct Diverged {
+    int64_t step;        // of this call, from 0
+    const char* tensor;  // what stopped being finite
+};
+
+class Rbm {
+public:
+    Rbm(int64_t visibles, int64_t hiddens, Unit visible, DType dtype, DType format);
+
+    const int64_t visibles, hiddens;
+    const Unit visible;
+    const DType dtype, format;
+
+    // weights: visibles x hiddens with any strides (in elements); log_variance may be null for Bernoulli.
+    void set_parameters(const void* weights, int64_t row_stride, int64_t col_stride, const void* visible_bias,
+                        const void* hidden_bias, const void* log_variance);
+    // Each output may be null; weights come row-major, visibles x hiddens.
+    void get_parameters(void* weights, void* visible_bias, void* hidden_bias, void* log_variance) const;
+
+    // What training carries from step to step, besides the parameters. All in dtype.
+    Array velocity;             // weight panels
+    Array bias_velocity;        // visibles + hiddens + visibles (log variance)
+    Array visible_offset;       // centring offsets and sparsity statistics: means over the data ...
+    Array hidden_offset;        // ... and a sliding mean of hidden activities
+    Array chains;               // n_chains x hiddens
+    int64_t n_chains = 0;
+    uint64_t step = 0;          // mini-batches seen: names the random numbers
+    uint64_t seed = 0;
+    void set_chains(const void* states, int64_t count);
+
+    // order[begin, end) are the rows to visit, in mini-batches of batch_size; weight (per row of `rows`) may
+    // be null. `tick` is called after every mini-batch with the rows done; returning false stops there.
+    // Returns what diverged, if anything did.
+    std::optional<Diverged> train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
+                                  const TrainOptions& options, const std::function<bool(int64_t)>& tick);
+
+    // Means and/or samples of one layer given the other; any output may be null. log_partition receives
+    // sum_j softplus(x_j) (the hidden part of the free energy).
+    void hidden_given_visible(const Rows& v, void* mean, void* sample, void* log_partition, const Draw& draw);
+    void visible_given_hidden(const void* h, int64_t count, void* mean, void* sample, const Draw& draw);
+
+    // `steps` alternations from v (count x visibles, updated in place); clamp (bytes, same shape or null)
+    // marks entries that keep their value. mean receives the last conditional means. `tick` as in train.
+    void gibbs(void* v, int64_t count, int64_t steps, const uint8_t* clamp, void* mean, uint64_t draw_seed,
+               const std::function<bool(int64_t)>& tick);
+
+    // Annealing of `count` visible states through betas[0 .. n) of the path from the base-rate machine
+    // (visible bias base_bias, no weights) at 0 to this one at 1, in either direction. Adds to log_weight
+    // the log ratio of unnormalised probabilities at each change of temperature.
+    void anneal(void* v, int64_t count, const double* betas, int64_t n, const void* base_bias, double* log_weight,
+                uint64_t draw_seed, const std::function<bool(int64_t)>& tick);
+
+private:
+    template <class T>
+    std::optional<Diverged> train_as(const Rows&, const int64_t*, int64_t, const void*, const TrainOptions&,
+                                     const std::function<bool(int64_t)>&);
+    template <class T>
+    void anneal_as(T*, int64_t, const double*, int64_t, const T*, double*, uint64_t,
+                   const std::function<bool(int64_t)>&);
+    bool refresh();  // derived weight layouts; false if a weight is not finite
+    Left visible_states(const void* data, int64_t row_stride) const;
+    void set_log_variance(const void* log_variance);
+
+    Array weights_;             // panels, visibles x hiddens, dtype: the master copy
+    Array to_hidden_, to_visible_;  // panels of `format`; to_hidden_ only if format differs from dtype
+    Array visible_bias_, hidden_bias_, log_variance_, precision_, sigma_;
+};
+
+}  // namespace unsupfast

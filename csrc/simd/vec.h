@@ -1,0 +1,193 @@
+// Vectors of the width that this translation unit is compiled for (USF_ISA). Arithmetic is the
+// compiler's own vector extension, so one source serves every instruction set; only what the extension
+// cannot say (masks, partial loads, wide multiplies, square roots) is written per instruction set.
+// Multiply-adds contract to FMA where the instruction set has it (-ffp-contract=fast).
+#pragma once
+#include <cstring>
+#include <type_traits>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "kernel.h"
+
+#if defined(__AVX512F__)
+#define USF_BYTES 64
+#elif defined(__AVX2__)
+#define USF_BYTES 32
+#else
+#define USF_BYTES 16
+#endif
+
+namespace unsupfast::USF_ISA {
+
+typedef float vf32 __attribute__((vector_size(USF_BYTES)));
+typedef double vf64 __attribute__((vector_size(USF_BYTES)));
+typedef int32_t vi32 __attribute__((vector_size(USF_BYTES)));
+typedef uint32_t vu32 __attribute__((vector_size(USF_BYTES)));
+typedef int64_t vi64 __attribute__((vector_size(USF_BYTES)));
+typedef uint64_t vu64 __attribute__((vector_size(USF_BYTES)));
+
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+template <class T> struct VecOf;
+template <> struct VecOf<float> { using type = vf32; using mask = vi32; };
+template <> struct VecOf<double> { using type = vf64; using mask = vi64; };
+template <> struct VecOf<uint32_t> { using type = vu32; using mask = vi32; };
+template <class T> using Vec = typename VecOf<T>::type;
+template <class T> constexpr int kLanes = USF_BYTES / sizeof(T);
+
+template <class V, class F>
+inline V bits(F x) {
+    static_assert(sizeof(V) == sizeof(F));
+    V r;
+    std::memcpy(&r, &x, sizeof r);
+    return r;
+}
+
+template <class T>
+inline Vec<T> splat(T x) {
+    return x - Vec<T>{};
+}
+
+template <class T>
+inline Vec<T> load(const T* p) {
+    Vec<T> v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <class T>
+inline void store(T* p, Vec<T> v) {
+    std::memcpy(p, &v, sizeof v);
+}
+
+// The first n lanes (0 <= n <= lanes); the others read as zero and are not touched in memory.
+template <class T>
+inline Vec<T> load_n(const T* p, int64_t n) {
+    if (n >= kLanes<T>) return load(p);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
+    else
+        return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
+#else
+    Vec<T> v{};
+    for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+#endif
+}
+
+template <class T>
+inline void store_n(T* p, Vec<T> v, int64_t n) {
+    if (n >= kLanes<T>) return store(p, v);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
+    else
+        _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
+#else
+    for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// Bit i is set where lane i is not zero (NaN counts as not zero).
+template <class T>
+inline uint32_t nonzero_bits(Vec<T> v) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    else
+        return _mm512_cmp_pd_mask((__m512d)v, _mm512_setzero_pd(), _CMP_NEQ_UQ);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+        return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
+    else
+        return uint32_t(_mm256_movemask_pd(_mm256_cmp_pd((__m256d)v, _mm256_setzero_pd(), _CMP_NEQ_UQ)));
+#else
+    uint32_t m = 0;
+    for (int i = 0; i < kLanes<T>; ++i) m |= uint32_t(v[i] != 0) << i;
+    return m;
+#endif
+}
+
+// Lanes 0 .. n-1 of v, zero in the others.
+template <class T>
+inline Vec<T> first_n(Vec<T> v, int64_t n) {
+    using M = typename VecOf<T>::mask;
+    M lane;
+    for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
+    const auto count = static_cast<std::remove_reference_t<decltype(lane[0])>>(n);
+    return lane < count ? v : Vec<T>{};
+}
+
+template <class T>
+inline T sum(Vec<T> v) {
+    T s = 0;
+    for (int i = 0; i < kLanes<T>; ++i) s += v[i];
+    return s;
+}
+
+template <class T>
+inline Vec<T> max(Vec<T> a, Vec<T> b) {
+    return a > b ? a : b;
+}
+template <class T>
+inline Vec<T> min(Vec<T> a, Vec<T> b) {
+    return a < b ? a : b;
+}
+
+template <class T>
+inline Vec<T> sqrt(Vec<T> v) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_sqrt_ps((__m256)v);
+#endif
+    for (int i = 0; i < kLanes<T>; ++i) v[i] = T(__builtin_sqrt(v[i]));
+    return v;
+}
+
+// Transposes a square of lanes x lanes elements held in registers.
+template <class T, int kStep>
+inline void transpose_stage(Vec<T>* v) {
+    using M = typename VecOf<T>::mask;
+    constexpr int L = kLanes<T>;
+    M low, high;
+    for (int i = 0; i < L; ++i) {
+        low[i] = (i & kStep) ? L + i - kStep : i;
+        high[i] = (i & kStep) ? L + i : i + kStep;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i)
+        if (!(i & kStep)) {
+            const Vec<T> a = v[i], b = v[i + kStep];
+            v[i] = __builtin_shuffle(a, b, low);
+            v[i + kStep] = __builtin_shuffle(a, b, high);
+        }
+}
+
+template <class T, int kStep = 1>
+inline void transpose(Vec<T>* v) {
+    if constexpr (kStep < kLanes<T>) {
+        transpose_stage<T, kStep>(v);
+        transpose<T, kStep * 2>(v);
+    }
+}
+
+// bfloat16, round to nearest even, in the low half of each lane; NaN stays NaN.
+inline vu32 to_bf16(vf32 x) {
+    const vu32 u = bits<vu32>(x);
+    const vu32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    return x == x ? rounded : (u >> 16) | 64u;
+}
+
+}  // namespace unsupfast::USF_ISA
+
+// The kernel of op P on this instruction set is f<float> or f<double>, by the op's dtype.
+#define USF_KERNEL_BY_DTYPE(P, f)                                                   \
+    USF_KERNEL(USF_ISA, P) {                                                        \
+        p.dtype == DType::f64 ? USF_ISA::f<double>(p, launch) : USF_ISA::f<float>(p, launch); \
+    }

@@ -1,0 +1,192 @@
+"""The project's chores: the one place where their commands stand.
+
+``.ci/run`` and pre-commit call these sessions; so can you::
+
+    nox                  # lint and tests
+    nox -s lint          # ruff, mypy, clang-format; `nox -s format` mends what can be mended
+    nox -s tests -- -k gibbs
+    nox -s wheel cuda sanitize
+    nox -s stubs         # write python/unsupfast/_core.pyi again after a change of the bindings
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+MAIN_JOB = "pip install . && unsupfast demo"
+TEST_COMMAND = "pip install '.[test]' && pytest"
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+
+def pinned(*names: str) -> list[str]:
+    """The requirements of these names, as the extra `dev` pins them."""
+    wanted = {re.split(r"[<>=~!;\[ ]", line)[0]: line for line in extra("dev")}
+    return [wanted[name] for name in names]
+
+
+def extra(name: str) -> list[str]:
+    return PYPROJECT["project"]["optional-dependencies"][name]
+
+
+def cxx_files() -> list[str]:
+    suffixes = {".h", ".cpp", ".cu", ".cuh"}
+    return sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*") if p.suffix in suffixes)
+
+
+def data_environment() -> dict[str, str]:
+    """Real data sets, where they lie beside the checkout; tests that need them skip without."""
+    if "UNSUPFAST_DATA" in os.environ:
+        return {}
+    data = ROOT.parent / "shared" / "data"
+    return {"UNSUPFAST_DATA": str(data)} if data.is_dir() else {}
+
+
+def from_readme(command: str) -> str:
+    """The command, once it is known to stand in the README as it is."""
+    if command not in (ROOT / "README.md").read_text(encoding="utf-8"):
+        raise RuntimeError(f"README.md does not say: {command}")
+    return command
+
+
+def shell(session: nox.Session, command: str, **env: str) -> None:
+    session.run("bash", "-euo", "pipefail", "-c", command, external=True, env=env or None)
+
+
+def has_nvcc() -> bool:
+    homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")] + ["/usr/local/cuda"]
+    paths = [None, *(f"{home}/bin" for home in homes if home)]
+    return any(shutil.which("nvcc", path=path) for path in paths)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, mypy on the Python API, clang-format on C++ and CUDA; changes nothing."""
+    session.install(*pinned("ruff", "mypy", "clang-format"), "numpy", "nox", "pytest")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("clang-format", "--dry-run", "--Werror", *cxx_files())
+    session.run("mypy")
+
+
+@nox.session
+def format(session: nox.Session) -> None:
+    """Mends what ruff and clang-format can mend."""
+    session.install(*pinned("ruff", "clang-format"))
+    session.run("ruff", "check", "--fix", ".")
+    session.run("ruff", "format", ".")
+    session.run("clang-format", "-i", *cxx_files())
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The README's test command, word for word, in an empty virtual environment."""
+    command = from_readme(TEST_COMMAND)
+    if session.posargs:
+        command += " " + shlex.join(session.posargs)
+    shell(session, command, **data_environment())
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Builds sdist and wheel in isolation; runs the demo from the wheel in an empty environment."""
+    from_readme(MAIN_JOB)
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    builder = dist.parent / "builder"
+    session.run("python", "-m", "venv", "--clear", str(builder), silent=True)
+    session.run(str(builder / "bin/pip"), "install", "-q", *pinned("build"), external=True)
+    # The wheel is built from the sdist, so the sdist is known to be complete.
+    build = [str(builder / "bin/python"), "-m", "build", "--outdir", str(dist), "."]
+    session.run(*build, external=True)
+    (built,) = dist.glob("*.whl")
+    session.install("--force-reinstall", str(built))
+    with session.chdir(session.create_tmp()):  # away from the sources
+        session.run("unsupfast", "info")
+        session.run("unsupfast", "demo")
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """Compiles the CUDA kernels for every GPU, with warnings as errors, and imports the result."""
+    if not has_nvcc():
+        if os.environ.get("UNSUPFAST_CI_NO_CUDA"):
+            session.skip("no nvcc, and UNSUPFAST_CI_NO_CUDA is set")
+        session.error("nvcc not found; install a CUDA toolkit or set UNSUPFAST_CI_NO_CUDA=1")
+    build_dir = development_build(session, "cuda", UNSUPFAST_CUDA="ON", UNSUPFAST_WERROR="ON")
+    session.run("python", "cmake/check_isa_objects.py", str(build_dir))
+    # A build with CUDA imports where there is neither a GPU nor a driver.
+    session.run("python", "-c", "import unsupfast as uf; print(uf.build_info())")
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """The kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    session.install(*extra("test"))
+    development_build(session, "sanitize", UNSUPFAST_SANITIZE="ON", UNSUPFAST_CUDA="OFF")
+    libraries = [
+        subprocess.check_output(
+            [os.environ.get("CXX", "g++"), f"-print-file-name={name}"], text=True
+        ).strip()
+        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
+    ]
+    env = {
+        # The interpreter is not instrumented, so the runtime must be there before it; libstdc++
+        # comes with it so that exceptions are intercepted from the start.
+        "LD_PRELOAD": ":".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "PYTHONMALLOC": "malloc",  # so that an overrun of a small Python buffer is seen as well
+        **data_environment(),
+    }
+    python = shutil.which("python", path=session.bin)
+    assert python is not None
+    arguments = [*(session.posargs or ["-m", "kernels"])]
+    # --capture=sys lets the sanitizers' own reports through.
+    arguments += ["--capture=sys", "-p", "no:cacheprovider"]
+    session.run(python, "-m", "pytest", *arguments, env=env)
+
+
+@nox.session
+def stubs(session: nox.Session) -> None:
+    """Writes python/unsupfast/_core.pyi from the compiled module."""
+    session.install(*pinned("pybind11-stubgen", "ruff"))
+    session.install(".", env={"UNSUPFAST_CUDA": "OFF"})
+    out = Path(session.create_tmp()).resolve() / "stubs"
+    shutil.rmtree(out, ignore_errors=True)
+    with session.chdir(session.create_tmp()):
+        session.run("pybind11-stubgen", "unsupfast._core", "--exit-code", "-o", str(out))
+    target = ROOT / "python/unsupfast/_core.pyi"
+    shutil.copyfile(out / "unsupfast/_core.pyi", target)
+    session.run("ruff", "format", "--no-force-exclude", str(target))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """`unsupfast bench` against the peers, in an environment of its own."""
+    session.install(".[bench]")
+    session.run("unsupfast", "bench", *session.posargs, env=data_environment())
+
+
+def development_build(session: nox.Session, name: str, **options: str) -> Path:
+    """Installs the package from build/<name>, where a second run compiles only what changed."""
+    build_dir = ROOT / "build" / name
+    session.install(*PYPROJECT["build-system"]["requires"], "cmake>=3.26", "ninja")
+    defines = [f"-Ccmake.define.{key}={value}" for key, value in options.items()]
+    session.install(
+        "--no-build-isolation", "--force-reinstall", "--no-deps", "-v",
+        f"-Cbuild-dir={build_dir}", *defines, ".",
+    )  # fmt: skip
+    session.install(*PYPROJECT["project"]["dependencies"])
+    return build_dir

@@ -1,0 +1,633 @@
+"""The command line: ``unsupfast demo | train | sample | transform | plot | info | bench``.
+
+Exit status: 0 done; 1 training diverged or another failure at run time; 2 wrong usage or input,
+with one line on standard error; 130 interrupted. Results go to standard output, progress and
+remarks to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["main"]
+
+_DATASETS = {
+    "digits": (),
+    "mnist": ("train", "test"),
+    "fashion-mnist": ("train", "test"),
+    "binarized-mnist": ("train", "valid", "test"),
+    "olivetti": (),
+}
+_DATA_HELP = (
+    "digits, mnist, fashion-mnist, binarized-mnist or olivetti, with a split as in mnist:test; "
+    "or a .npy, .npz or IDX file of one sample a row (of images: flattened)"
+)
+_PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+_BATCH = 4096  # rows at a time where a whole data set streams through a model
+
+
+class _Usage(Exception):
+    """Wrong input that is not an error of the library: one line, exit status 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        The arguments; those of the process if None.
+
+    Returns
+    -------
+    int
+        Exit status, as above.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["bench"]:
+            # Handed on untouched: argparse would take options like --help for its own.
+            return _bench(arguments[1:])
+        parser = _parser()
+        args = parser.parse_args(arguments)
+        if args.run is None:
+            parser.print_help(sys.stderr)
+            return 2
+        status = args.run(args)
+        sys.stdout.flush()
+        return int(status or 0)
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
+        return stop.code if isinstance(stop.code, int) else 2
+    except KeyboardInterrupt as interrupt:
+        _note(f"unsupfast: {interrupt or 'interrupted'}")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`unsupfast info | head`): no error, but the interpreter must not try
+        # to flush what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (_Usage, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        return _fail(error, 2)
+    except (ArithmeticError, RuntimeError) as error:
+        return _fail(error, 1)
+
+
+def _fail(error: BaseException, status: int) -> int:
+    if os.environ.get("UNSUPFAST_TRACEBACK"):
+        raise error
+    text = " ".join(str(error).split()) or type(error).__name__
+    _note(f"unsupfast: error: {text}")
+    return status
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# ------------------------------------------------------------------------------------- arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unsupfast",
+        description="Fast unsupervised neural networks.",
+        epilog="UNSUPFAST_DATA: folder of the data sets. UNSUPFAST_TRACEBACK=1: show where an "
+        "error comes from.",
+    )
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., Any], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    demo = command("demo", _demo, "train an RBM on digits in seconds, evaluate it, draw pictures")
+    demo.add_argument("--out", metavar="DIR", default="unsupfast-demo", help="default: %(default)s")
+    demo.add_argument("--seed", type=_natural, default=0, help="default: %(default)s")
+
+    train = command("train", _train, "train a model and save it")
+    train.add_argument("model", choices=["rbm"], help="kind of model")
+    train.add_argument("--data", required=True, metavar="NAME|PATH", help=_DATA_HELP)
+    _add_data_options(train)
+    train.add_argument("--out", required=True, metavar="FILE", help="model.safetensors")
+    train.add_argument("--n-components", type=int, default=500, help="default: %(default)s")
+    train.add_argument(
+        "--method", choices=["cd", "pcd"], default="pcd", help="default: %(default)s"
+    )
+    train.add_argument("--k", type=int, default=1, help="Gibbs steps an update (%(default)s)")
+    train.add_argument("--learning-rate", type=float, default=0.05, help="default: %(default)s")
+    train.add_argument("--batch-size", type=int, default=100, help="default: %(default)s")
+    train.add_argument("--n-iter", type=int, default=10, help="epochs (%(default)s)")
+    train.add_argument("--momentum", type=float, default=0.0, help="default: %(default)s")
+    train.add_argument("--weight-decay", type=float, default=0.0, help="default: %(default)s")
+    train.add_argument(
+        "--visible",
+        choices=["bernoulli", "gaussian"],
+        default="bernoulli",
+        help="default: %(default)s",
+    )
+    train.add_argument("--precision", default="auto", help="auto, float32, bfloat16, ...")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    train.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
+    train.add_argument(
+        "--validation",
+        metavar="FRACTION|NAME|PATH",
+        help="hold out this fraction of the data, or evaluate on this data after training",
+    )
+    train.add_argument("--checkpoint", metavar="FILE", help="write the whole state every epoch")
+    train.add_argument("--resume", metavar="FILE", help="go on from a checkpoint")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    sample = command("sample", _sample, "draw samples from a saved model")
+    sample.add_argument("model", metavar="MODEL", help="a saved model")
+    sample.add_argument("-n", "--n-samples", type=_positive, default=64, help="default: 64")
+    sample.add_argument("--steps", type=_positive, default=1000, help="Gibbs steps (1000)")
+    sample.add_argument("--out", required=True, metavar="FILE", help=".npy, or a picture: .png")
+    sample.add_argument("--image-shape", type=_shape, metavar="HxW", help="default: a square")
+    sample.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
+
+    transform = command("transform", _transform, "write the hidden activities of data")
+    transform.add_argument("model", metavar="MODEL", help="a saved model")
+    transform.add_argument("--data", required=True, metavar="NAME|PATH", help=_DATA_HELP)
+    _add_data_options(transform)
+    transform.add_argument("--out", required=True, metavar="FILE", help="codes.npy")
+
+    plot = command("plot", _plot, "draw a saved model")
+    plot.add_argument("what", choices=["filters", "samples", "curve"], help="what to draw")
+    plot.add_argument("model", metavar="MODEL", help="a saved model")
+    plot.add_argument("--out", required=True, metavar="FILE", help="a picture: .png, .pdf, .svg")
+    plot.add_argument("-n", type=_positive, default=None, help="tiles (filters 100, samples 64)")
+    plot.add_argument("--steps", type=_positive, default=1000, help="Gibbs steps (1000)")
+    plot.add_argument("--image-shape", type=_shape, metavar="HxW", help="default: a square")
+    plot.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
+
+    info = command("info", _info, "say what was built, what is usable here, and why not")
+    info.add_argument("--json", action="store_true", help="for programs")
+
+    # Only for the list of commands: main() hands `bench` on before this parser is asked.
+    commands.add_parser("bench", help="compare speeds (rbm, gemm)", add_help=False)
+    return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key", help="array to take from a .npz file that holds several")
+    parser.add_argument(
+        "--scale",
+        default="auto",
+        metavar="auto|none|NUMBER",
+        help="divide the values of a file by NUMBER; auto: by 255 if it holds bytes above 1",
+    )
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"got {value}, expected 0 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {value}, expected 1 or more")
+    return value
+
+
+# argparse quotes the name of the function for text that is no number at all.
+_natural.__name__ = _positive.__name__ = "integer"
+
+
+def _shape(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected HEIGHTxWIDTH, as in 28x28")
+    return int(parts[0]), int(parts[1])
+
+
+# ------------------------------------------------------------------------------------------ data
+
+
+def _load_data(
+    spec: str, key: str | None = None, scale: str = "auto"
+) -> tuple[Any, tuple[int, int] | None, str]:
+    """Data of shape (n, d) as an array, memmap or CSR matrix; the shape of its images; its name."""
+    from . import datasets
+
+    name, _, split = spec.partition(":")
+    if name in _DATASETS:
+        if split and split not in _DATASETS[name]:
+            splits = ", ".join(_DATASETS[name]) or "none"
+            raise _Usage(f"--data: {name} has no split {split!r} (it has {splits})")
+        maker = getattr(datasets, name.replace("-", "_"))
+        found = maker(split) if split else maker()
+        return found.data, found.image_shape, found.name
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise _Usage(f"--data: {spec!r} is no file, and no data set ({', '.join(_DATASETS)})")
+    data = _read(path, key)
+    shape: tuple[int, int] | None = None
+    if data.ndim > 2:
+        if data.ndim == 3:
+            shape = (int(data.shape[1]), int(data.shape[2]))
+        data = data.reshape(len(data), math.prod(data.shape[1:]))
+    if data.ndim != 2 or 0 in data.shape:
+        raise _Usage(f"{path}: holds shape {data.shape}, expected samples in rows, at least one")
+    return _scaled(data, scale, path), shape, path.name
+
+
+def _read(path: Path, key: str | None) -> Any:
+    from .datasets import read_array
+
+    # Mapped if that is possible, so that data larger than memory pass through.
+    with path.open("rb") as file:
+        magic = file.read(4)
+    mappable = magic[:4] == b"\x93NUM" or magic[:2] == b"\0\0"
+    return read_array(path, mmap=mappable, key=key)
+
+
+def _scaled(data: Any, scale: str, path: Path) -> Any:
+    if scale == "none":
+        return data
+    if scale == "auto":
+        if data.dtype != np.uint8 or data.max() <= 1:
+            return data
+        divisor = 255.0
+        _note(f"unsupfast: {path}: bytes above 1, taken for grey levels: divided by 255 (--scale)")
+    else:
+        try:
+            divisor = float(scale)
+        except ValueError:
+            divisor = 0.0
+        if not (math.isfinite(divisor) and divisor > 0):
+            raise _Usage(f"--scale: got {scale!r}, expected auto, none or a positive number")
+    dtype = np.float64 if data.dtype == np.float64 else np.float32
+    if isinstance(data, np.ndarray):
+        return np.divide(data, dtype(divisor), dtype=dtype, casting="unsafe")
+    return (data.astype(dtype) / dtype(divisor)).astype(dtype)
+
+
+def _load_model(path: str) -> Any:
+    import unsupfast  # registers the model classes
+
+    return unsupfast.load(path)
+
+
+def _writable(option: str, path: str, *endings: str) -> Path:
+    """Refuse a place that cannot be written before the work is done, not after it."""
+    target = Path(path).expanduser()
+    if endings and target.suffix.lower() not in endings:
+        raise _Usage(f"{option}: got {path!r}, expected a name that ends in {' or '.join(endings)}")
+    if target.is_dir():
+        raise _Usage(f"{option}: {path!r} is a folder, expected the name of a file")
+    if not target.parent.is_dir():
+        raise _Usage(f"{option}: the folder {str(target.parent)!r} does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise _Usage(f"{option}: the folder {str(target.parent)!r} cannot be written")
+    return target
+
+
+# -------------------------------------------------------------------------------------- commands
+
+
+def _demo(args: argparse.Namespace) -> int:
+    import unsupfast
+
+    from . import datasets
+
+    folder = Path(args.out).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _Usage(f"--out: {args.out!r} is a file, expected a folder") from None
+
+    digits = datasets.digits()
+    # Binary pictures, because a log-likelihood of grey levels under binary units means nothing.
+    # Shuffled, so that the held-out part is not other people's handwriting.
+    order = np.random.default_rng(args.seed).permutation(len(digits.data))
+    data = (digits.data[order] >= 0.5).astype(np.float32)
+    held_out, training = data[:297], data[297:]
+
+    model = unsupfast.RBM(
+        256,
+        method="pcd",
+        k=1,
+        learning_rate=0.05,
+        batch_size=50,
+        n_iter=60,
+        momentum=0.5,
+        weight_decay=1e-4,
+        validation_fraction=0.1,
+        random_state=args.seed,
+        verbose=1,
+    )
+    start = time.perf_counter()
+    model.fit(training)
+    seconds = time.perf_counter() - start
+
+    print("data             scikit-learn's digits, 8x8, binarised: 1500 to train, 297 held out")
+    print(f"model            RBM, {digits.data.shape[1]} visible and 256 hidden units, PCD-1")
+    used = len(training) - int(0.1 * len(training))
+    print(f"training         {_speed(model, used)}; {seconds:.2f} s with measuring")
+    pseudo = float(model.pseudo_log_likelihood(held_out))
+    print(f"pseudo-LL        {pseudo:.2f} nats/sample, held out")
+    result = model.log_likelihood(held_out, method="ais")
+    low, high = result.interval
+    print(
+        f"log-likelihood   {result.value:.2f} nats/sample, held out (AIS, interval {low:.2f} to "
+        f"{high:.2f})"
+    )
+    # What a model that knows only how often each pixel is on would get, to compare with.
+    rate = (training.sum(0, dtype=np.float64) + 0.5) / (len(training) + 1)
+    base = (held_out * np.log(rate) + (1 - held_out) * np.log1p(-rate)).sum(1).mean()
+    print(f"  independent    {base:.2f} nats/sample with pixels taken as independent")
+
+    written = ["model.safetensors"]
+    model.save(folder / "model.safetensors")
+    try:
+        from . import plot
+
+        plot._require_matplotlib()
+    except ImportError:
+        _note("unsupfast: no pictures, for want of matplotlib: pip install 'unsupfast[plot]'")
+    else:
+        fantasies = model.sample(100, steps=1000, random_state=args.seed)
+        _draw_tiles(plot.filters, folder / "filters.png", model, digits.image_shape, n=256)
+        _draw_tiles(plot.samples, folder / "samples.png", fantasies, digits.image_shape)
+        _draw_curves(model, folder / "learning-curve.png")
+        written += ["filters.png", "samples.png", "learning-curve.png"]
+    print(f"written          {folder}: {', '.join(written)}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    import unsupfast
+
+    out = _writable("--out", args.out)
+    if args.checkpoint is not None:
+        args.checkpoint = str(_writable("--checkpoint", args.checkpoint))
+    if args.resume is not None and not Path(args.resume).is_file():
+        raise _Usage(f"--resume: {args.resume!r} is no file")
+    fraction, held_out = _validation(args)
+    data, _, name = _load_data(args.data, args.key, args.scale)
+    if held_out is not None and held_out.shape[1] != data.shape[1]:
+        raise _Usage(
+            f"--validation: has {held_out.shape[1]} columns, the training data {data.shape[1]}"
+        )
+
+    model = unsupfast.RBM(
+        args.n_components,
+        learning_rate=args.learning_rate,
+        batch_size=args.batch_size,
+        n_iter=args.n_iter,
+        verbose=0 if args.quiet else 1,
+        random_state=args.random_state,
+        method=args.method,
+        k=args.k,
+        visible=args.visible,
+        momentum=args.momentum,
+        weight_decay=args.weight_decay,
+        precision=args.precision,
+        device=args.device,
+        validation_fraction=fraction,
+        checkpoint=args.checkpoint,
+        resume=args.resume,
+    )
+    start = time.perf_counter()
+    try:
+        model.fit(data)
+    except KeyboardInterrupt:
+        # The checkpoint keeps the last whole epoch, which can be resumed exactly; the model file
+        # gets the weights as they are now.
+        kept = "nothing was saved"
+        if args.checkpoint is not None:
+            kept = "no epoch was finished, nothing was saved"
+            if hasattr(model, "components_"):
+                model.save(out)
+                kept = f"the model so far is in {out}"
+            if Path(args.checkpoint).is_file():
+                kept += f"; go on with --resume {args.checkpoint}"
+        raise KeyboardInterrupt(f"interrupted: {kept}") from None
+    seconds = time.perf_counter() - start
+    model.save(out)
+
+    rows = data.shape[0]
+    print(f"data             {name}, {rows} x {data.shape[1]}")
+    print(f"model            RBM, {args.n_components} hidden units, {args.method.upper()}-{args.k}")
+    used = rows - int(rows * (fraction or 0.0))
+    print(f"training         {_speed(model, used)}; {seconds:.2f} s with measuring")
+    _print_last(model.history_)
+    if held_out is not None:
+        _print_held_out(model, data, held_out)
+    print(f"written          {out}")
+    return 0
+
+
+def _speed(model: Any, samples: int) -> str:
+    """Epochs, their time and samples/s from the history, which leaves out measuring."""
+    seconds = model.history_["seconds"]
+    total = float(np.sum(seconds))
+    rate = samples * len(seconds) / total if total > 0 else float("nan")
+    return f"{len(seconds)} epochs in {total:.2f} s, {rate:,.0f} samples/s"
+
+
+def _validation(args: argparse.Namespace) -> tuple[float | None, Any]:
+    """--validation as (fraction, None), (None, data) or (None, None)."""
+    if args.validation is None:
+        return None, None
+    try:
+        fraction = float(args.validation)
+    except ValueError:
+        return None, _load_data(args.validation, args.key, args.scale)[0]
+    if not 0 < fraction < 1:
+        raise _Usage(f"--validation: got {args.validation}, expected a fraction between 0 and 1")
+    return fraction, None
+
+
+def _print_last(history: Mapping[str, Sequence[Any]]) -> None:
+    for metric, values in history.items():
+        if metric in ("epoch", "seconds") or not values:
+            continue
+        last = values[-1]
+        if isinstance(last, (int, float, np.number)) and math.isfinite(float(last)):
+            print(f"  {metric.replace('_', ' '):<22} {float(last):.4g} after the last epoch")
+
+
+def _print_held_out(model: Any, data: Any, held_out: Any) -> None:
+    """How the model does on data given with --validation; a growing gap means overfitting."""
+    seen = data[: held_out.shape[0]]
+    gap = _mean(model.free_energy, held_out) - _mean(model.free_energy, seen)
+    print(f"  held-out free-energy gap {gap:.3f} nats (held-out minus training)")
+    if model.visible == "bernoulli":
+        pseudo = float(model.pseudo_log_likelihood(held_out))
+        print(f"  held-out pseudo-LL {pseudo:.3f} nats/sample")
+
+
+def _mean(function: Callable[[Any], Any], data: Any) -> float:
+    from .datasets import stream_batches
+
+    total = 0.0
+    for batch in stream_batches(data, _BATCH):
+        total += float(np.sum(function(batch), dtype=np.float64))
+    return total / data.shape[0]
+
+
+def _sample(args: argparse.Namespace) -> int:
+    out = _writable("--out", args.out, ".npy", *_PICTURES)
+    picture = out.suffix.lower() != ".npy"
+    if picture:
+        from . import plot
+
+        plot._require_matplotlib()
+    model = _load_model(args.model)
+    if picture:
+        _check_image_shape(args.image_shape, model)
+    drawn = model.sample(args.n_samples, steps=args.steps, random_state=args.random_state)
+    if picture:
+        _draw_tiles(plot.samples, out, drawn, args.image_shape)
+    else:
+        from .io import atomic_write
+
+        with atomic_write(out) as file:
+            np.save(file, np.asarray(drawn), allow_pickle=False)
+    print(f"{args.n_samples} samples of {drawn.shape[1]} features after {args.steps} steps: {out}")
+    return 0
+
+
+def _transform(args: argparse.Namespace) -> int:
+    from .datasets import stream_batches
+    from .io import atomic_write
+
+    out = _writable("--out", args.out, ".npy")
+    model = _load_model(args.model)
+    data, _, name = _load_data(args.data, args.key, args.scale)
+    if data.shape[1] != model.n_features_in_:
+        raise _Usage(
+            f"--data: {name} has {data.shape[1]} columns, the model takes {model.n_features_in_}"
+        )
+    shape: tuple[int, ...] = ()
+    with atomic_write(out) as file:
+        # Written as it is made, so that neither data nor codes need to fit into memory.
+        for batch in stream_batches(data, _BATCH):
+            codes = np.ascontiguousarray(model.transform(batch))
+            if not shape:
+                shape = (data.shape[0], codes.shape[1])
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(codes.dtype),
+                    "fortran_order": False,
+                    "shape": shape,
+                }
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(codes.data)
+    print(f"codes of {name}, {shape[0]} x {shape[1]}: {out}")
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from . import plot
+
+    out = _writable("--out", args.out, *_PICTURES)
+    plot._require_matplotlib()
+    model = _load_model(args.model)
+    if args.what == "curve":
+        _draw_curves(model, out)
+    else:
+        _check_image_shape(args.image_shape, model)
+        if args.what == "filters":
+            _draw_tiles(plot.filters, out, model, args.image_shape, n=args.n or 100)
+        else:
+            drawn = model.sample(args.n or 64, steps=args.steps, random_state=args.random_state)
+            _draw_tiles(plot.samples, out, drawn, args.image_shape)
+    print(f"{args.what}: {out}")
+    return 0
+
+
+def _check_image_shape(shape: tuple[int, int] | None, model: Any) -> None:
+    """Before sampling, which takes time, rather than after it."""
+    n = int(model.n_features_in_)
+    if shape is None and math.isqrt(n) ** 2 != n:
+        raise _Usage(f"--image-shape: the model has {n} features, not a square; give HEIGHTxWIDTH")
+    if shape is not None and shape[0] * shape[1] != n:
+        raise _Usage(f"--image-shape: {shape[0]}x{shape[1]} is not the model's {n} features")
+
+
+def _draw_tiles(draw: Callable[..., Any], path: Path, *args: Any, **options: Any) -> None:
+    # A bare Figure instead of pyplot: no display is asked for, no global state is left behind.
+    from matplotlib.figure import Figure
+
+    from . import plot
+
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    draw(*args, ax=figure.subplots(), **options)
+    plot.save(figure, path)
+
+
+def _draw_curves(model: Any, path: Path) -> None:
+    """A panel for each unit of measurement, over the same epochs."""
+    from matplotlib.figure import Figure
+
+    from . import plot
+
+    groups = plot.history_groups(model)
+    if not groups:
+        raise _Usage("the model has no learning history to draw")
+    figure = Figure(figsize=(6.4, 0.6 + 2.4 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, group in zip(panels, groups, strict=True):
+        plot.learning_curve(model, ax=panel, metrics=group)
+        if panel is not panels[-1]:
+            panel.set_xlabel("")
+    panels[0].set_title("learning curve")
+    plot.save(figure, path)
+
+
+def _info(args: argparse.Namespace) -> int:
+    import unsupfast
+
+    facts = unsupfast.build_info()
+    if args.json:
+        print(json.dumps(facts, indent=2, default=str))
+    else:
+        print("\n".join(_readable(facts)))
+    return 0
+
+
+def _readable(facts: Mapping[str, Any], indent: str = "") -> list[str]:
+    width = max((len(str(key)) for key in facts), default=0)
+    lines = []
+    for key, value in facts.items():
+        name = str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}", *_readable(value, indent + "  ")]
+            continue
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif value is None or (isinstance(value, (list, tuple)) and not value):
+            value = "none"
+        elif isinstance(value, (list, tuple)):
+            value = ", ".join(map(str, value))
+        lines.append(f"{indent}{name:<{width}}  {value}")
+    return lines
+
+
+def _bench(arguments: list[str]) -> int:
+    if importlib.util.find_spec(f"{__package__}._bench") is None:
+        raise _Usage("bench: this installation has no benchmarks")
+    module = importlib.import_module(f"{__package__}._bench")
+    return int(module.main(arguments) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
