@@ -186,7 +186,7 @@ def development_build(session: nox.Session, name: str, **options: str) -> Path:
     defines = [f"-Ccmake.define.{key}={value}" for key, value in options.items()]
     session.install(
         "--no-build-isolation", "--force-reinstall", "--no-deps", "-v",
-        f"-Cbuild-dir={build_dir}", *defines, ".",
+        f"-Cbuild-dir={build_dir}", "-Cinstall.strip=false", *defines, ".",
     )  # fmt: skip
     session.install(*PYPROJECT["project"]["dependencies"])
     return build_dir

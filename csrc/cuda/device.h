@@ -19,6 +19,13 @@ inline void start(const Launch& launch, int64_t blocks, int threads, void (*kern
     check(cudaLaunchKernelEx(&config, kernel, P(args)...), "kernel launch");
 }
 
+inline int multiprocessors() {
+    int device = 0, count = 0;
+    check(cudaGetDevice(&device), "asking for the current GPU");
+    check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "asking for multiprocessors");
+    return count;
+}
+
 // The sum of x over kLanes neighbouring lanes (a power of two), in all of them, in one fixed order. The
 // whole warp has to call it.
 template <int kLanes, class T>

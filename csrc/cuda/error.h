@@ -15,7 +15,8 @@ inline const char* advice(cudaError_t error) {
         case cudaErrorInsufficientDriver:
             return "the driver is missing or older than this build's CUDA: install a newer driver, or use "
                    "device='cpu'";
-        case cudaErrorInvalidDevice: return "there are fewer GPUs than this: see unsupfast.build_info()";
+        case cudaErrorInvalidDevice:
+            return "there are fewer GPUs than this: see unsupfast.build_info()";
         case cudaErrorMemoryAllocation:
             return "use a smaller batch_size or precision='bfloat16', or free what else holds GPU memory";
         case cudaErrorNoKernelImageForDevice:
@@ -38,7 +39,8 @@ inline const char* advice(cudaError_t error) {
         case cudaErrorIllegalInstruction:
             return "an earlier kernel of this process failed and the GPU cannot be used in it any more; please "
                    "report this";
-        default: return nullptr;
+        default:
+            return nullptr;
     }
 }
 

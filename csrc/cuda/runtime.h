@@ -62,11 +62,11 @@ class DeviceScope {
 // All of these are ordered on the GPU's stream. Memory is kept for reuse after it was released.
 void* allocate(int device, size_t bytes);
 void release(int device, void* p) noexcept;
-void copy_to_gpu(int device, void* to, const void* from, size_t bytes);    // returns when `from` may change
-void copy_to_host(int device, void* to, const void* from, size_t bytes);   // returns when `to` is there
-void copy_on_gpu(int device, void* to, const void* from, size_t bytes);    // asynchronous
-void zero(int device, void* p, size_t bytes);                              // asynchronous
-void synchronize(int device);                                              // throws what a kernel did wrong
+void copy_to_gpu(int device, void* to, const void* from, size_t bytes);   // returns when `from` may change
+void copy_to_host(int device, void* to, const void* from, size_t bytes);  // returns when `to` is there
+void copy_on_gpu(int device, void* to, const void* from, size_t bytes);   // asynchronous
+void zero(int device, void* p, size_t bytes);                             // asynchronous
+void synchronize(int device);                                             // throws what a kernel did wrong
 // Gives memory that was released back to the driver.
 void trim(int device);
 

@@ -186,7 +186,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
     Array states(dtype, (max_batch + model_rows) * V), activities(dtype, (max_batch + model_rows) * H);
     Array samples(dtype, std::max(max_batch, model_rows) * H);
     std::vector<T> contrast(max_batch + model_rows), share(max_batch + model_rows);
-    std::vector<T> dv(V), dh(H), dz(V), row_dot(V), rank_right(H), mean_h(H), offset_shift(V);
+    std::vector<T> dv(V), dh(H), dz(V), row_dot(V), rank_right(H), mean_h(H), offset_shift(V), row_scale(V);
     SparseBatch<T> batch;
     T *v = states.as<T>(), *h = activities.as<T>();
     T* velocities = bias_velocity.as<T>();
@@ -209,9 +209,10 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
             if (!tick(first + B)) return std::nullopt;
             continue;
         }
-        for (int64_t b = 0; b < B; ++b) contrast[size_t(b)] = share[size_t(b)] / total;
-        for (int64_t c = 0; c < C; ++c)
-            contrast[size_t(B + c)] = o.persistent ? T(-1) / T(C) : -contrast[size_t(c)];
+        // The contrast is summed unnormalised, which keeps sums over unweighted binary units exact, and
+        // scaled by 1 / total where a gradient is finished.
+        for (int64_t b = 0; b < B; ++b) contrast[size_t(b)] = share[size_t(b)];
+        for (int64_t c = 0; c < C; ++c) contrast[size_t(B + c)] = o.persistent ? -total / T(C) : -share[size_t(c)];
         if (sparse) {
             batch.clear();
             for (int64_t b = 0; b < B; ++b) batch.add(rows, order[first + b]);
@@ -244,8 +245,11 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         }
         run(ColumnSum{B + C, V, sparse ? batch.left() : Left{v, V, 1}, contrast.data(), 0, dv.data(), dtype});
         run(ColumnSum{B + C, H, Left{h, H, 1}, contrast.data(), 0, dh.data(), dtype});
-        if (gaussian)
-            for (int64_t i = 0; i < V; ++i) dv[size_t(i)] *= precision_.as<T>()[i];
+        for (int64_t j = 0; j < H; ++j) dh[size_t(j)] /= total;
+        for (int64_t i = 0; i < V; ++i) {
+            row_scale[size_t(i)] = (gaussian ? precision_.as<T>()[i] : T(1)) / total;
+            dv[size_t(i)] *= row_scale[size_t(i)];
+        }
 
         // ---- centring and sparsity: corrections of rank one or two
         if (rank) {
@@ -271,7 +275,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         u.hidden = h;
         u.weights = weights_.data();
         u.velocity = o.momentum != 0 || o.centering ? velocity.data() : nullptr;
-        u.row_scale = gaussian ? precision_.data() : nullptr;
+        u.row_scale = row_scale.data();
         if (rank) {
             for (int64_t i = 0; i < V; ++i)
                 offset_shift[size_t(i)] = visible_offset.as<T>()[i] * (gaussian ? precision_.as<T>()[i] : T(1));
@@ -321,7 +325,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
                     dz[size_t(i)] += contrast[size_t(b)] * d * d;
                 }
             for (int64_t i = 0; i < V; ++i)
-                dz[size_t(i)] = precision_.as<T>()[i] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
+                dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
             momentum_step(log_variance_.as<T>(), velocities + V + H, dz.data(), V, o.learning_rate, o.momentum);
             for (int64_t i = 0; i < V; ++i)
                 log_variance_.as<T>()[i] =

@@ -8,6 +8,7 @@ remarks to standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -156,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("-n", "--n-samples", type=_positive, default=64, help="default: 64")
     sample.add_argument("--steps", type=_positive, default=1000, help="Gibbs steps (1000)")
     sample.add_argument("--out", required=True, metavar="FILE", help=".npy, or a picture: .png")
+    sample.add_argument(
+        "--mean", action="store_true", help="means of the last step, as pictures have it anyway"
+    )
     sample.add_argument("--image-shape", type=_shape, metavar="HxW", help="default: a square")
     sample.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
 
@@ -249,8 +253,9 @@ def _load_data(
 
 
 def _read(path: Path, key: str | None) -> Any:
-    from .datasets import read_array
+    from .datasets import _regular_file, read_array
 
+    _regular_file(path)  # before it is opened: opening a pipe would wait for ever
     # Mapped if that is possible, so that data larger than memory pass through.
     with path.open("rb") as file:
         magic = file.read(4)
@@ -259,21 +264,21 @@ def _read(path: Path, key: str | None) -> Any:
 
 
 def _scaled(data: Any, scale: str, path: Path) -> Any:
-    if scale == "none":
-        return data
-    if scale == "auto":
-        if data.dtype != np.uint8 or data.max() <= 1:
-            return data
+    divisor = 1.0
+    if scale == "auto" and data.dtype == np.uint8 and data.max() > 1:
         divisor = 255.0
         _note(f"unsupfast: {path}: bytes above 1, taken for grey levels: divided by 255 (--scale)")
-    else:
+    elif scale not in ("auto", "none"):
         try:
             divisor = float(scale)
         except ValueError:
             divisor = 0.0
         if not (math.isfinite(divisor) and divisor > 0):
             raise _Usage(f"--scale: got {scale!r}, expected auto, none or a positive number")
-    dtype = np.float64 if data.dtype == np.float64 else np.float32
+    # Everything but float64 is computed in float32; a mapped file of floats stays mapped.
+    dtype = np.float64 if data.dtype.kind == "f" and data.dtype.itemsize == 8 else np.float32
+    if divisor == 1:
+        return data if data.dtype.kind == "f" and data.dtype.itemsize >= 4 else data.astype(dtype)
     if isinstance(data, np.ndarray):
         return np.divide(data, dtype(divisor), dtype=dtype, casting="unsafe")
     return (data.astype(dtype) / dtype(divisor)).astype(dtype)
@@ -320,6 +325,14 @@ def _demo(args: argparse.Namespace) -> int:
     data = (digits.data[order] >= 0.5).astype(np.float32)
     held_out, training = data[:297], data[297:]
 
+    from tqdm import tqdm
+
+    bar = tqdm(total=60, desc="training", unit="epoch", leave=False, disable=None)
+
+    def progress(event: Any) -> None:
+        bar.set_postfix({"pseudo-LL": f"{event.metrics['pseudo_log_likelihood']:.2f}"}, False)
+        bar.update()
+
     model = unsupfast.RBM(
         256,
         method="pcd",
@@ -331,15 +344,16 @@ def _demo(args: argparse.Namespace) -> int:
         weight_decay=1e-4,
         validation_fraction=0.1,
         random_state=args.seed,
-        verbose=1,
+        callbacks=[progress],
     )
     start = time.perf_counter()
-    model.fit(training)
+    with bar:
+        model.fit(training)
     seconds = time.perf_counter() - start
 
     print("data             scikit-learn's digits, 8x8, binarised: 1500 to train, 297 held out")
     print(f"model            RBM, {digits.data.shape[1]} visible and 256 hidden units, PCD-1")
-    used = len(training) - int(0.1 * len(training))
+    used = len(training) - math.ceil(0.1 * len(training))
     print(f"training         {_speed(model, used)}; {seconds:.2f} s with measuring")
     pseudo = float(model.pseudo_log_likelihood(held_out))
     print(f"pseudo-LL        {pseudo:.2f} nats/sample, held out")
@@ -363,7 +377,7 @@ def _demo(args: argparse.Namespace) -> int:
     except ImportError:
         _note("unsupfast: no pictures, for want of matplotlib: pip install 'unsupfast[plot]'")
     else:
-        fantasies = model.sample(100, steps=1000, random_state=args.seed)
+        fantasies = model.sample(100, steps=1000, mean=True, random_state=args.seed)
         _draw_tiles(plot.filters, folder / "filters.png", model, digits.image_shape, n=256)
         _draw_tiles(plot.samples, folder / "samples.png", fantasies, digits.image_shape)
         _draw_curves(model, folder / "learning-curve.png")
@@ -392,7 +406,8 @@ def _train(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
         n_iter=args.n_iter,
-        verbose=0 if args.quiet else 1,
+        # A bar for people, a line an epoch for logs.
+        verbose=0 if args.quiet else 2 if sys.stderr.isatty() else 1,
         random_state=args.random_state,
         method=args.method,
         k=args.k,
@@ -407,7 +422,8 @@ def _train(args: argparse.Namespace) -> int:
     )
     start = time.perf_counter()
     try:
-        model.fit(data)
+        with contextlib.redirect_stdout(sys.stderr):  # its lines are progress, not results
+            model.fit(data)
     except KeyboardInterrupt:
         # The checkpoint keeps the last whole epoch, which can be resumed exactly; the model file
         # gets the weights as they are now.
@@ -426,7 +442,7 @@ def _train(args: argparse.Namespace) -> int:
     rows = data.shape[0]
     print(f"data             {name}, {rows} x {data.shape[1]}")
     print(f"model            RBM, {args.n_components} hidden units, {args.method.upper()}-{args.k}")
-    used = rows - int(rows * (fraction or 0.0))
+    used = rows - math.ceil(rows * (fraction or 0.0))
     print(f"training         {_speed(model, used)}; {seconds:.2f} s with measuring")
     _print_last(model.history_)
     if held_out is not None:
@@ -458,7 +474,7 @@ def _validation(args: argparse.Namespace) -> tuple[float | None, Any]:
 
 def _print_last(history: Mapping[str, Sequence[Any]]) -> None:
     for metric, values in history.items():
-        if metric in ("epoch", "seconds") or not values:
+        if metric in ("epoch", "seconds", "validation_score") or not values:
             continue
         last = values[-1]
         if isinstance(last, (int, float, np.number)) and math.isfinite(float(last)):
@@ -494,7 +510,11 @@ def _sample(args: argparse.Namespace) -> int:
     model = _load_model(args.model)
     if picture:
         _check_image_shape(args.image_shape, model)
-    drawn = model.sample(args.n_samples, steps=args.steps, random_state=args.random_state)
+    # In pictures the means of the last step show more than their random 0s and 1s.
+    mean = args.mean or picture
+    drawn = model.sample(
+        args.n_samples, steps=args.steps, mean=mean, random_state=args.random_state
+    )
     if picture:
         _draw_tiles(plot.samples, out, drawn, args.image_shape)
     else:
@@ -548,7 +568,9 @@ def _plot(args: argparse.Namespace) -> int:
         if args.what == "filters":
             _draw_tiles(plot.filters, out, model, args.image_shape, n=args.n or 100)
         else:
-            drawn = model.sample(args.n or 64, steps=args.steps, random_state=args.random_state)
+            drawn = model.sample(
+                args.n or 64, steps=args.steps, mean=True, random_state=args.random_state
+            )
             _draw_tiles(plot.samples, out, drawn, args.image_shape)
     print(f"{args.what}: {out}")
     return 0

@@ -94,8 +94,15 @@ def save_tensors(
         arrays,
         {"format": FORMAT, "format_version": str(FORMAT_VERSION), "metadata": document},
     )
+    # The library orders the metadata by a random hash; sorted, equal content gives equal files.
+    length = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data begin aligned
     with atomic_write(path) as file:
-        file.write(blob)
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(memoryview(blob)[8 + length :])
 
 
 def load_tensors(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -38,15 +38,16 @@ _METRICS = {
     ),
     "log_likelihood": ("log-likelihood (nats/sample)", "training"),
     "validation_log_likelihood": ("log-likelihood (nats/sample)", "held-out"),
-    "reconstruction_error": ("reconstruction error", "training"),
-    "validation_reconstruction_error": ("reconstruction error", "held-out"),
+    "reconstruction_error": ("mean squared reconstruction error", "training"),
+    "validation_reconstruction_error": ("mean squared reconstruction error", "held-out"),
     "free_energy_gap": ("free-energy gap (nats)", "held-out minus training"),
     "loss": ("loss", "training"),
     "validation_loss": ("loss", "held-out"),
     "learning_rate": ("learning rate", "learning rate"),
     "samples_per_second": ("speed (samples/s)", "speed"),
 }
-_NOT_DRAWN = ("epoch", "seconds", "learning_rate", "samples_per_second")
+# Bookkeeping; validation_score repeats one of the others, with the sign that makes larger better.
+_NOT_DRAWN = ("epoch", "seconds", "learning_rate", "samples_per_second", "validation_score")
 
 
 def filters(
@@ -259,7 +260,7 @@ def history_groups(history: Any) -> list[list[str]]:
     -------
     list of list of str
         Names of metrics that have at least one finite value; bookkeeping (``epoch``, ``seconds``,
-        ``learning_rate``, ``samples_per_second``) is left out.
+        ``learning_rate``, ``samples_per_second``, ``validation_score``) is left out.
     """
     record = _history(history)
     names = [m for m in _METRICS if m in record] + [m for m in record if m not in _METRICS]

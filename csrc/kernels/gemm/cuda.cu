@@ -107,8 +107,8 @@ constexpr int64_t kChunkRows = 256;
 
 // Dense: 32 columns and one chunk a block; eight warps take every eighth row.
 template <class T>
-__global__ void __launch_bounds__(256) column_sum_kernel(int64_t rows, int64_t cols, const __grid_constant__ Left x,
-                                                         const T* weight, T* partial) {
+__global__ void __launch_bounds__(256)
+    column_sum_kernel(int64_t rows, int64_t cols, const __grid_constant__ Left x, const T* weight, T* partial) {
     __shared__ T sums[8][32];
     const int64_t col_blocks = (cols + 31) / 32, chunk = blockIdx.x / col_blocks;
     const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
@@ -131,9 +131,8 @@ __global__ void __launch_bounds__(256) column_sum_kernel(int64_t rows, int64_t c
 constexpr int kCsrColumns = 1024;
 
 template <class T>
-__global__ void __launch_bounds__(32) csr_column_sum_kernel(int64_t rows, int64_t cols,
-                                                            const __grid_constant__ Left x, const T* weight,
-                                                            T* partial) {
+__global__ void __launch_bounds__(32)
+    csr_column_sum_kernel(int64_t rows, int64_t cols, const __grid_constant__ Left x, const T* weight, T* partial) {
     __shared__ T sums[kCsrColumns];
     const int64_t col_blocks = (cols + kCsrColumns - 1) / kCsrColumns, chunk = blockIdx.x / col_blocks;
     const int64_t c0 = blockIdx.x % col_blocks * kCsrColumns, c1 = min(cols, c0 + kCsrColumns);
@@ -173,8 +172,8 @@ void column_sum(const ColumnSum& p, const Launch& launch) {
     T* partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(chunks * p.cols) * sizeof(T)));
     const T* weight = static_cast<const T*>(p.weight);
     if (p.x.indptr)
-        start(launch, chunks * ((p.cols + kCsrColumns - 1) / kCsrColumns), 32, csr_column_sum_kernel<T>, p.rows,
-              p.cols, p.x, weight, partial);
+        start(launch, chunks * ((p.cols + kCsrColumns - 1) / kCsrColumns), 32, csr_column_sum_kernel<T>, p.rows, p.cols,
+              p.x, weight, partial);
     else
         start(launch, chunks * ((p.cols + 31) / 32), 256, column_sum_kernel<T>, p.rows, p.cols, p.x, weight, partial);
     sum_partials<T>(launch, partial, chunks, p.cols, T(p.beta), static_cast<T*>(p.out));

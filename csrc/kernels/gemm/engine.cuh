@@ -310,8 +310,8 @@ class Accumulators<Tile<Bf16, kSide>> {
 
 template <class Tile, class Epilogue>
 __global__ void __launch_bounds__(Tile::threads, Tile::min_blocks)
-    multiply_kernel(int64_t m, int64_t n, int64_t k, const __grid_constant__ Left a,
-                    const __grid_constant__ Right b, const __grid_constant__ Epilogue epilogue) {
+    multiply_kernel(int64_t m, int64_t n, int64_t k, const __grid_constant__ Left a, const __grid_constant__ Right b,
+                    const __grid_constant__ Epilogue epilogue) {
     using Word = typename Tile::Format::Word;
     constexpr int kSpan = Tile::depth * Tile::Format::kPair;
     alignas(16) __shared__ Word left[2][Tile::depth * Tile::left_stride];
@@ -376,8 +376,7 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DT
 
 // out[i] = beta out[i] + the sum over c of partial[c][i], c in order
 template <class T>
-__global__ void __launch_bounds__(128) sum_partials_kernel(const T* partial, int64_t count, int64_t n, T beta,
-                                                           T* out) {
+__global__ void __launch_bounds__(128) sum_partials_kernel(const T* partial, int64_t count, int64_t n, T beta, T* out) {
     const int64_t i = int64_t(blockIdx.x) * 128 + threadIdx.x;
     if (i >= n) return;
     T sum = beta == T(0) ? T(0) : beta * out[i];

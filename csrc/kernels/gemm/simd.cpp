@@ -26,32 +26,27 @@ void dense_block(int64_t k, const T* a, const T* b, T* out) {
         for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
 }
 
-// The same with bf16 pairs: each 32-bit word holds two neighbouring k.
+// acc + the products of two neighbouring k, held as bf16 pairs in 32-bit words
+inline vf32 add_pair(vf32 acc, uint32_t a, vu32 b) {
+#if defined(__AVX512BF16__)
+    return (vf32)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(int(a)), (__m512bh)b);
+#else
+    const float even = bits<float>(a << 16), odd = bits<float>(a & 0xffff0000u);
+    return acc + even * bits<vf32>(b << 16) + odd * bits<vf32>(b & 0xffff0000u);
+#endif
+}
+
 template <int MR, int NV>
 void dense_block_bf16(int64_t pairs, const uint32_t* a, const uint32_t* b, float* out) {
     vf32 acc[MR][NV] = {};
     for (int64_t i = 0; i < pairs; ++i, a += MR, b += kPanel) {
-#if defined(__AVX512BF16__)
-        __m512bh right[NV];
+        vu32 right[NV];
 #pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) right[v] = (__m512bh)load(b + v * kLanes<uint32_t>);
+        for (int v = 0; v < NV; ++v) right[v] = load(b + v * kLanes<uint32_t>);
 #pragma GCC unroll 16
         for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 2
-            for (int v = 0; v < NV; ++v)
-                acc[r][v] = (vf32)_mm512_dpbf16_ps((__m512)acc[r][v], (__m512bh)_mm512_set1_epi32(int(a[r])), right[v]);
-#else
-        vf32 even[NV], odd[NV];
-        for (int v = 0; v < NV; ++v) {
-            const vu32 w = load(b + v * kLanes<uint32_t>);
-            even[v] = bits<vf32>(w << 16);
-            odd[v] = bits<vf32>(w & 0xffff0000u);
-        }
-        for (int r = 0; r < MR; ++r) {
-            const float lo = bits<float>(a[r] << 16), hi = bits<float>(a[r] & 0xffff0000u);
-            for (int v = 0; v < NV; ++v) acc[r][v] = acc[r][v] + lo * even[v] + hi * odd[v];
-        }
-#endif
+            for (int v = 0; v < NV; ++v) acc[r][v] = add_pair(acc[r][v], a[r], right[v]);
     }
     for (int r = 0; r < MR; ++r)
         for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<float>, acc[r][v]);
@@ -82,15 +77,14 @@ constexpr auto dense_table(std::integer_sequence<int, R...>) {
     return Table{{dense_tile<T, R + 1>...}};
 }
 
-// One right-hand row of a panel, all 32 columns, from either format.
+// acc + one list entry times its row of the panel. A bf16 entry is a pair of neighbouring k.
 template <class T, bool kBf16>
-inline Vec<T> right_row(const void* b, int32_t k, int v) {
-    if constexpr (kBf16) {
-        const vu32 w = load(static_cast<const uint32_t*>(b) + int64_t(k >> 1) * kPanel + v * kLanes<T>);
-        return bits<vf32>((w << ((k & 1) ? 0 : 16)) & 0xffff0000u);
-    } else {
-        return load(static_cast<const T*>(b) + int64_t(k) * kPanel + v * kLanes<T>);
-    }
+inline Vec<T> add_entry(Vec<T> acc, const Entry<T>& e, const void* b, int v) {
+    const int64_t at = int64_t(e.k) * kPanel + v * kLanes<T>;
+    if constexpr (kBf16)
+        return add_pair(acc, bits<uint32_t>(e.value), load(static_cast<const uint32_t*>(b) + at));
+    else
+        return acc + e.value * load(static_cast<const T*>(b) + at);
 }
 
 // R rows side by side, so that their chains of additions hide each other's latency.
@@ -108,12 +102,12 @@ void sparse_rows(const Entry<T>* lists, int64_t stride, const int32_t* count, co
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-            for (int v = 0; v < NV; ++v) acc[r][v] += list[r][i].value * right_row<T, kBf16>(b, list[r][i].k, v);
+            for (int v = 0; v < NV; ++v) acc[r][v] = add_entry<T, kBf16>(acc[r][v], list[r][i], b, v);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
         for (int32_t i = common; i < count[r]; ++i)
 #pragma GCC unroll 16
-            for (int v = 0; v < NV; ++v) acc[r][v] += list[r][i].value * right_row<T, kBf16>(b, list[r][i].k, v);
+            for (int v = 0; v < NV; ++v) acc[r][v] = add_entry<T, kBf16>(acc[r][v], list[r][i], b, v);
 #pragma GCC unroll 16
         for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
     }
@@ -136,13 +130,21 @@ inline T scale_of(const Left& a, int64_t k) {
     return a.k_scale ? static_cast<const T*>(a.k_scale)[k] : T(1);
 }
 
-inline float round_bf16(float x) { return bits<float>(to_bf16(splat(x))[0] << 16); }
+inline uint32_t bf16_bits(float x) { return to_bf16(splat(x))[0]; }
 
+// Appends column k's value to a list whose columns come in increasing order.
 template <class T>
-inline T as_format(T x, bool bf16) {
+inline void append(Entry<T>* list, int32_t& count, int64_t k, T value, bool bf16) {
     if constexpr (sizeof(T) == 4)
-        if (bf16) return round_bf16(x);
-    return x;
+        if (bf16) {
+            const uint32_t half = bf16_bits(value) << (k & 1 ? 16 : 0);
+            if (count > 0 && list[count - 1].k == k / 2)
+                list[count - 1].value = bits<float>(bits<uint32_t>(list[count - 1].value) | half);
+            else
+                list[count++] = {int32_t(k / 2), bits<float>(half)};
+            return;
+        }
+    list[count++] = {int32_t(k), value};
 }
 
 template <class T>
@@ -150,13 +152,10 @@ void pack_csr(const Left& a, int64_t m0, int rows, int64_t k, bool bf16, Slot* s
     Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
     slot->sparse = 1;
     for (int r = 0; r < rows; ++r) {
-        const int64_t begin = a.indptr[m0 + r], end = a.indptr[m0 + r + 1];
-        slot->count[r] = int32_t(end - begin);
-        for (int64_t i = begin; i < end; ++i) {
-            const int32_t column = a.indices[i];
-            lists[r * k + (i - begin)] = {
-                column, as_format<T>(static_cast<const T*>(a.data)[i] * scale_of<T>(a, column), bf16)};
-        }
+        slot->count[r] = 0;
+        for (int64_t i = a.indptr[m0 + r]; i < a.indptr[m0 + r + 1]; ++i)
+            append(lists + r * k, slot->count[r], a.indices[i],
+                   static_cast<const T*>(a.data)[i] * scale_of<T>(a, a.indices[i]), bf16);
     }
 }
 
@@ -181,7 +180,7 @@ void pack_sparse(const T* src, const Left& a, int rows, int64_t k, bool bf16, Sl
     constexpr int L = kLanes<T>;
     Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
     const auto push = [&](int r, int64_t i, T value) {
-        lists[r * k + slot->count[r]++] = {int32_t(i), as_format<T>(value * scale_of<T>(a, i), bf16)};
+        append(lists + r * k, slot->count[r], i, value * scale_of<T>(a, i), bf16);
     };
     slot->sparse = 1;
     for (int r = 0; r < rows; ++r) slot->count[r] = 0;

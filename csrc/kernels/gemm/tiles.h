@@ -16,8 +16,8 @@ namespace unsupfast::cuda {
 // How words of the operands are multiplied: T by T with FMA, or pairs of bf16 on the tensor cores.
 template <class T>
 struct Fma {
-    using Value = T;  // of the left operand, the accumulators and everything in an epilogue
-    using Word = T;   // of a tile in shared memory
+    using Value = T;                 // of the left operand, the accumulators and everything in an epilogue
+    using Word = T;                  // of a tile in shared memory
     static constexpr int kPair = 1;  // values of k in a word
 };
 struct Bf16 {

@@ -1,8 +1,8 @@
 // Gibbs half-step and contrastive weight update on the GPU: epilogues on the GEMM engine.
 #include "kernels/rbm/op.h"
 
-#include "kernels/gemm/engine.cuh"
 #include "elementary.h"
+#include "kernels/gemm/engine.cuh"
 
 namespace unsupfast {
 namespace cuda {
@@ -95,18 +95,26 @@ struct UpdateEpilogue {
 
 template <class T>
 void weight_update(const WeightUpdate& p, const Launch& launch) {
-    if (p.visibles == 0 || p.hiddens == 0) return;
+    if (p.visibles == 0) return;
     T* partial = nullptr;
     if (p.row_dot)
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.hiddens) * p.visibles) * sizeof(T)));
     const auto values = [](const void* x) { return static_cast<const T*>(x); };
     // the hidden states are read as they are: no panels of them are built
     multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, right_values(p.hidden, p.hiddens), p.format, launch,
-                UpdateEpilogue<T>{p.visibles, p.hiddens, static_cast<T*>(p.weights), static_cast<T*>(p.velocity),
-                                  values(p.row_scale), {values(p.left[0]), values(p.left[1])},
-                                  {values(p.right[0]), values(p.right[1])}, partial, T(p.rate), T(p.momentum),
-                                  T(p.l2), T(p.l1)});
-    if (partial) sum_partials<T>(launch, partial, panels(p.hiddens), p.visibles, T(0), static_cast<T*>(p.row_dot));
+                UpdateEpilogue<T>{p.visibles,
+                                  p.hiddens,
+                                  static_cast<T*>(p.weights),
+                                  static_cast<T*>(p.velocity),
+                                  values(p.row_scale),
+                                  {values(p.left[0]), values(p.left[1])},
+                                  {values(p.right[0]), values(p.right[1])},
+                                  partial,
+                                  T(p.rate),
+                                  T(p.momentum),
+                                  T(p.l2),
+                                  T(p.l1)});
+    if (p.row_dot) sum_partials<T>(launch, partial, panels(p.hiddens), p.visibles, T(0), static_cast<T*>(p.row_dot));
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ struct HalfStep {
     DType dtype, format;
 };
 
-// The gradient G = sum_b c_b v_b h_b' (c = k_scale of `visible`: +1/B for data rows, -1/B for model rows)
+// The contrast G = sum_b c_b v_b h_b' (c = k_scale of `visible`: +1 for data rows, -1 for model rows)
 // and the step on the weights, in panels of dtype over hidden units (visible x hidden):
 //   g = row_scale_i G_ij - sum_t left_t[i] right_t[j] - l2 w - l1 sign(w)
 //   velocity = momentum velocity + rate g;   w += velocity

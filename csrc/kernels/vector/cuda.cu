@@ -1,9 +1,8 @@
 // Whole-array elementary functions and random numbers on the GPU.
 #include "kernels/vector/op.h"
 
-#include "cuda/device.h"
 #include "elementary.h"
-#include "kernels/gemm/tiles.h"
+#include "kernels/gemm/engine.cuh"
 
 namespace unsupfast {
 namespace cuda {
@@ -18,11 +17,21 @@ __global__ void __launch_bounds__(kThreads) vector_math_kernel(const __grid_cons
     const T x = static_cast<const T*>(p.x)[i];
     T y = x;
     switch (p.f) {
-        case Function::exp: y = exp(x); break;
-        case Function::log: y = log(x); break;
-        case Function::sigmoid: y = sigmoid(x); break;
-        case Function::softplus: y = softplus(x); break;
-        case Function::probit: y = probit(x); break;
+        case Function::exp:
+            y = exp(x);
+            break;
+        case Function::log:
+            y = log(x);
+            break;
+        case Function::sigmoid:
+            y = sigmoid(x);
+            break;
+        case Function::softplus:
+            y = softplus(x);
+            break;
+        case Function::probit:
+            y = probit(x);
+            break;
     }
     static_cast<T*>(p.y)[i] = y;
 }
@@ -46,8 +55,59 @@ __global__ void __launch_bounds__(kThreads) uniforms_kernel(const __grid_constan
     }
 }
 
+// 16 independent chains in registers. The result is stored only if it is a number that it never is, so that
+// the compiler has to compute it. (threads, of the CPU, does not matter: all multiprocessors are filled.)
+constexpr int kPeakBlocks = 2048 / kThreads;  // a multiprocessor
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) peak_kernel(int64_t iterations, T factor, T* out) {
+    T sum[16];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) sum[i] = T(threadIdx.x + i);
+#pragma unroll 1
+    for (int64_t n = 0; n < iterations; ++n)
+#pragma unroll
+        for (int i = 0; i < 16; ++i) sum[i] = fma(sum[i], factor, factor);
+    T total(0);
+#pragma unroll
+    for (int i = 0; i < 16; ++i) total += sum[i];
+    if (total == T(-1)) *out = total;
+}
+
+__global__ void __launch_bounds__(kThreads) peak_mma_kernel(int64_t iterations, uint32_t word, float* out) {
+    float sum[16][4] = {};
+    const uint32_t a[4] = {word, word, word, word}, b[2] = {word, word};
+#pragma unroll 1
+    for (int64_t n = 0; n < iterations; ++n)
+#pragma unroll
+        for (int i = 0; i < 16; ++i) mma_bf16(sum[i], a, b);
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < 16; ++i) total += sum[i][0] + sum[i][1] + sum[i][2] + sum[i][3];
+    if (total == -1.f) *out = total;
+}
+
+void peak_loop(const PeakLoop& p, const Launch& launch) {
+    const int64_t blocks = int64_t(multiprocessors()) * kPeakBlocks;
+    const double rounds = double(p.iterations) * double(blocks) * 16;
+    void* out = launch.scratch(kPartialScratch, sizeof(double));
+    if (p.format == DType::bf16) {
+        start(launch, blocks, kThreads, peak_mma_kernel, p.iterations, 0x3f803f80u, static_cast<float*>(out));
+        *p.flops = rounds * (kThreads / 32) * 2 * 16 * 8 * 16;
+    } else {
+        if (p.format == DType::f64)
+            start(launch, blocks, kThreads, peak_kernel<double>, p.iterations, 0.5, static_cast<double*>(out));
+        else
+            start(launch, blocks, kThreads, peak_kernel<float>, p.iterations, 0.5f, static_cast<float*>(out));
+        *p.flops = rounds * kThreads * 2;
+    }
+}
+
 }  // namespace
 }  // namespace cuda
+
+// `flops` is in host memory; the kernel is not waited for.
+USF_KERNEL(cuda, PeakLoop) { cuda::peak_loop(p, launch); }
 
 USF_CUDA_KERNEL_BY_DTYPE(VectorMath, cuda::vector_math)
 

@@ -375,13 +375,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         options.learn_sigma = self.learn_sigma
         return options
 
-    def _train_rows(self, X, order, sample_weight, epoch: int, batch_size: int, tick=None) -> None:
+    def _train_rows(self, X, order, row_weight, epoch: int, batch_size: int, tick=None) -> None:
         """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
         core = self._load_core()
         first = self._step
         try:
             diverged = core.train(
-                self._rows(X), order, sample_weight, self._options(epoch, batch_size), tick
+                self._rows(X), order, row_weight, self._options(epoch, batch_size), tick
             )
         except BaseException:
             self._store_core(core)
@@ -395,7 +395,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         self._store_core(core)
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, row_weight=None):
         """Fit the model to X.
 
         Parameters
@@ -405,8 +405,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             computed sparse. An iterable is read once per epoch and shuffled within blocks of 64
             mini-batches.
         y : ignored
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Non-negative weight of each row.
+        row_weight : array-like of shape (n_samples,) or None, default=None
+            Non-negative weight of each row in its mini-batch. Equivalent to repeating rows only in
+            expectation, which is why it is not called ``sample_weight``: scikit-learn promises that
+            to be exact.
 
         Returns
         -------
@@ -421,11 +423,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         if _is_stream(X):
-            return self._fit_stream(X, sample_weight)
+            return self._fit_stream(X, row_weight)
         X = self._validate(X, reset=True)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        if row_weight is not None:
+            row_weight = _check_sample_weight(
+                row_weight, X, dtype=X.dtype, ensure_non_negative=True
             )
         rng = check_random_state(self.random_state)
         self._initialise(X.shape[1], X.dtype, rng)
@@ -449,7 +451,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             if self.shuffle:
                 order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
             with _Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
-                self._train_rows(X, order, sample_weight, epoch - 1, self.batch_size, progress)
+                self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
 
         monitor = X[rows[:_MONITOR_ROWS]]
         validation = None if held_out is None else X[held_out]
@@ -531,9 +533,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         dense = X.toarray() if sp.issparse(X) else X
         return float(np.mean((self._reconstruct(X) - dense) ** 2))
 
-    def _fit_stream(self, stream: Iterable[Any], sample_weight):
+    def _fit_stream(self, stream: Iterable[Any], row_weight):
         for name, value in (
-            ("sample_weight", sample_weight),
+            ("row_weight", row_weight),
             ("validation_fraction", self.validation_fraction),
         ):
             if value is not None:
@@ -568,14 +570,14 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._run(train, lambda epoch: self._measure(first["X"], None, epoch))
         return self
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X, y=None, row_weight=None):
         """One update on the mini-batch X, as scikit-learn's BernoulliRBM does.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : ignored
-        sample_weight : array-like of shape (n_samples,) or None, default=None
+        row_weight : array-like of shape (n_samples,) or None, default=None
 
         Returns
         -------
@@ -589,13 +591,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._initialise(X.shape[1], X.dtype, self.random_state_)
             self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
         dtype = self.components_.dtype
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=dtype, ensure_non_negative=True
+        if row_weight is not None:
+            row_weight = _check_sample_weight(
+                row_weight, X, dtype=dtype, ensure_non_negative=True
             )
         before = dict(self.__dict__)
         try:
-            self._train_rows(X, np.arange(X.shape[0]), sample_weight, self.n_iter_, X.shape[0])
+            self._train_rows(X, np.arange(X.shape[0]), row_weight, self.n_iter_, X.shape[0])
         except DivergenceError:
             self.__dict__.update(before)
             raise
@@ -743,8 +745,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     # ------------------------------------------------------------------ likelihood
 
     def _pseudo_likelihood(self, v, rng) -> np.ndarray:
+        # The feature to flip is a hash of the row and the seed, not of the row's position: scores do
+        # not depend on which other rows are scored with it.
         rows = np.arange(v.shape[0])
-        index = (rows, rng.randint(0, v.shape[1], v.shape[0]))
+        log_z = self._by_chunks(v, _hidden("log_partition")).astype(np.float64)
+        index = (rows, (_mix(log_z.view(np.uint64) ^ np.uint64(_seed_from(rng))) % v.shape[1]).astype(int))
         if sp.issparse(v):
             change = 1 - 2 * np.asarray(v[index], dtype=self.components_.dtype).ravel()
             flipped = sp.csr_array(v) + sp.csr_array((change, index), shape=v.shape)
@@ -756,21 +761,26 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return -v.shape[1] * np.logaddexp(0, -difference)
 
     def score_samples(self, X):
-        """Stochastic pseudo-likelihood: one feature of each row is flipped, as in scikit-learn.
+        """A score of each row that is larger for rows more like the training data.
+
+        Bernoulli visibles: the stochastic pseudo-likelihood, with one feature of the row flipped, as
+        in scikit-learn; which one depends on the row and on ``random_state``. Gaussian visibles: minus
+        the free energy, that is the log density up to log Z.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Binary values.
+            Binary values for Bernoulli visibles.
 
         Returns
         -------
-        pseudo_likelihood : ndarray of shape (n_samples,)
+        score : ndarray of shape (n_samples,)
             Nats.
         """
         check_is_fitted(self)
-        self._needs_bernoulli("score_samples")
         X = self._validate(X, reset=False)
+        if self.visible == "gaussian":
+            return -self._free_energy(X)
         return self._pseudo_likelihood(X, check_random_state(self.random_state))
 
     def pseudo_log_likelihood(self, X, *, exact=False) -> float:
@@ -782,10 +792,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         exact : bool, default=False
             Flip every feature of every row (n_features passes) instead of one drawn at random.
         """
+        check_is_fitted(self)
+        if self.visible != "bernoulli":
+            raise ValueError(
+                f"pseudo_log_likelihood needs visible='bernoulli'; this model has {self.visible!r}"
+            )
         if not exact:
             return float(self.score_samples(X).mean())
-        check_is_fitted(self)
-        self._needs_bernoulli("pseudo_log_likelihood")
         X = self._validate(X, reset=False)
         v = X.toarray() if sp.issparse(X) else np.array(X)
         energy, total = self._free_energy(v), 0.0
@@ -794,10 +807,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             total -= np.logaddexp(0, energy - self._free_energy(v)).mean()
             v[:, i] = 1 - v[:, i]
         return float(total)
-
-    def _needs_bernoulli(self, what: str) -> None:
-        if self.visible != "bernoulli":
-            raise ValueError(f"{what} needs visible='bernoulli'; this model has {self.visible!r}")
 
     def free_energy(self, X):
         """Free energy ``F(v) = -log sum_h exp(-E(v, h))``.
@@ -1031,6 +1040,13 @@ def _is_stream(X) -> bool:
 
 def _hidden(what: str):
     return lambda core, rows: core.hidden_given_visible(rows, what)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014): well-mixed bits of 64-bit words."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def _rowwise(x, function):

@@ -1,0 +1,16 @@
+"""scikit-learn's own conformance checks, with no expected failure."""
+
+import unsupfast as uf
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+
+@parametrize_with_checks(
+    [
+        uf.RBM(4, n_iter=2, random_state=0),
+        uf.RBM(4, n_iter=2, method="cd", k=2, centering=True, momentum=0.5, random_state=0),
+        uf.RBM(4, n_iter=2, visible="gaussian", learning_rate=0.001, random_state=0),
+        uf.BernoulliRBM(4, n_iter=2, random_state=0),
+    ]
+)
+def test_sklearn_conformance(estimator, check):
+    check(estimator)
