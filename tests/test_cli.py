@@ -229,7 +229,7 @@ def test_bad_data(tmp_path, capsys, monkeypatch) -> None:
         ("line.npy", "expected samples in rows"),
         ("empty.npy", "expected samples in rows"),
         ("nan.npy", "NaN"),
-        ("large.npy", "[0, 1]"),
+        ("large.npy", "values from 7 to 7, expected 0 to 1"),
     ]:
         data = tmp_path / name if "." in name and (tmp_path / name).exists() else name
         out = tmp_path / "never.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import os
 import pickle
 import struct
@@ -230,7 +231,7 @@ def test_malformed_idx(tmp_path, content, message) -> None:
     assert str(path) in str(caught.value)
     # The same behind gzip, where the size is not known beforehand.
     path = write(tmp_path / "bad.idx.gz", gzip.compress(content))
-    with pytest.raises(ValueError, match="bad.idx.gz"):
+    with pytest.raises(ValueError, match=r"bad\.idx\.gz"):
         read_idx(path)
 
 
@@ -241,7 +242,7 @@ def test_damaged_gzip(tmp_path) -> None:
     middle = bytearray(packed)
     middle[len(packed) // 2] ^= 0xFF
     for content in (packed[:-20], packed[:5], bytes(flipped), bytes(middle), packed + b"tail"):
-        with pytest.raises(ValueError, match="x.gz"):
+        with pytest.raises(ValueError, match=r"x\.gz"):
             read_idx(write(tmp_path / "x.gz", content))
 
 
@@ -259,7 +260,9 @@ def test_gzip_bomb_is_not_unpacked(tmp_path) -> None:
     zeros = b"\0" * (64 << 20)
     # A small array with 64 MiB behind it; and a claim far beyond what the file can expand to.
     behind = write(tmp_path / "behind.gz", gzip.compress(GOOD + zeros))
-    claims = write(tmp_path / "claims.gz", gzip.compress(b"\0\0\x08\1\xff\xff\xff\xff" + zeros[:99]))
+    claims = write(
+        tmp_path / "claims.gz", gzip.compress(b"\0\0\x08\1\xff\xff\xff\xff" + zeros[:99])
+    )
     for path in (behind, claims):
         assert path.stat().st_size < 100_000
         assert peak_of(lambda path=path: read_idx(path)) < 16 << 20
@@ -273,7 +276,9 @@ def test_gzip_bomb_is_not_unpacked(tmp_path) -> None:
     assert read_idx(honest).shape == (64 << 20,)
 
 
-@pytest.mark.parametrize(("limit", "error"), [(-1, ValueError), ("1", TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("limit", "error"), [(-1, ValueError), ("1", TypeError), (True, TypeError)]
+)
 def test_bad_limit(tmp_path, limit, error) -> None:
     path = write(tmp_path / "x", GOOD)
     for reader in (read_idx, read_array):
@@ -303,7 +308,7 @@ def test_read_npy(tmp_path, array, mmap) -> None:
     found = read_array(path, mmap=mmap)
     assert np.array_equal(found, array) and found.shape == np.shape(array)
     if mmap:
-        assert found.size == 0 or isinstance(found, np.memmap) and not found.flags.writeable
+        assert found.size == 0 or (isinstance(found, np.memmap) and not found.flags.writeable)
     else:
         assert found.dtype.isnative and type(found) is np.ndarray
 
@@ -389,7 +394,7 @@ def test_read_npz(tmp_path, saver) -> None:
         read_array(tmp_path / "two.npz", key="z")
     with pytest.raises(ValueError, match="cannot be mapped"):
         read_array(tmp_path / "one.npz", mmap=True)
-    with pytest.raises(ValueError, match="only a .npz"):
+    with pytest.raises(ValueError, match="only a"):
         read_array(write(tmp_path / "x.npy", NPY), key="x")
 
 
@@ -408,10 +413,10 @@ def test_malformed_npz(tmp_path) -> None:
     encrypted[6] |= 1
     encrypted[good.index(b"PK\1\2") + 8] |= 1
     for content in (good[:100], good[:-30], bytes(changed), bytes(encrypted), b"PK\3\4junk"):
-        with pytest.raises(ValueError, match="x.npz"):
+        with pytest.raises(ValueError, match=r"x\.npz"):
             read_array(write(tmp_path / "x.npz", content))
     for members in ({}, {"x.npy": NPY[:-8]}, {"x.npy": NPY + b"\0"}, {"x.npy": b"text"}):
-        with pytest.raises(ValueError, match="y.npz"):
+        with pytest.raises(ValueError, match=r"y\.npz"):
             read_array(zip_of(tmp_path / "y.npz", members))
     with pytest.raises(ValueError, match="method 14"):
         read_array(zip_of(tmp_path / "z.npz", {"x.npy": NPY}, zipfile.ZIP_LZMA))
@@ -456,7 +461,7 @@ def test_read_sparse_npz(tmp_path) -> None:
 )
 def test_hostile_sparse_npz(tmp_path, change) -> None:
     parts = {
-        "format": np.array("csr".encode()),
+        "format": np.array(b"csr"),
         "shape": np.array([2, 3]),
         "data": np.array([1.0, 2.0]),
         "indices": np.array([0, 2], np.int32),
@@ -466,7 +471,7 @@ def test_hostile_sparse_npz(tmp_path, change) -> None:
     np.savez(path, **parts)
     assert read_array(path).toarray().tolist() == [[1, 0, 0], [0, 0, 2]]
     np.savez(path, **(parts | change))
-    with pytest.raises(ValueError, match="m.npz: malformed sparse matrix"):
+    with pytest.raises(ValueError, match=r"m\.npz: malformed sparse matrix"):
         read_array(path)
 
 
@@ -508,7 +513,7 @@ X = np.arange(23 * 4, dtype=np.float32).reshape(23, 4)
 @pytest.mark.parametrize("form", ["array", "csr", "csc", "pieces", "sparse pieces", "generator"])
 def test_stream_covers_everything_in_order(size, form) -> None:
     cuts = [0, 0, 3, 4, 16, 17, 17, 23]
-    pieces = [X[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [X[a:b] for a, b in itertools.pairwise(cuts)]
     source = {
         "array": X,
         "csr": sp.csr_matrix(X),

@@ -271,6 +271,8 @@ def test_model_round_trip(tmp_path, registry) -> None:
     assert register_model(Toy) is Toy
     save_model(Toy(np.eye(3), 0.1), tmp_path / "toy")
     found = load(tmp_path / "toy")
+    tensors, meta, name = uio.load_state(tmp_path / "toy")
+    assert name == "Toy" and meta == {"rate": 0.1} and np.array_equal(tensors["weights"], np.eye(3))
     assert type(found) is Toy and found.rate == 0.1 and np.array_equal(found.weights, np.eye(3))
 
 
@@ -304,10 +306,10 @@ def test_load_unknown_or_unfit(tmp_path, registry) -> None:
     for tensors, meta, message in [
         ({}, {}, "no model"),
         ({}, {"model": 3}, "no model"),
-        ({}, {"model": "os.system"}, "class 'os.system', known are Toy"),
+        ({}, {"model": "os.system", "state": {}}, "class 'os.system', known are Toy"),
         ({}, {"model": "Toy", "state": {"rate": 1}}, "does not fit Toy: missing 'weights'"),
         ({}, {"model": "Toy", "state": {}}, "missing 'rate'"),
-        ({}, {"model": "Toy", "state": [1]}, "does not fit Toy"),
+        ({}, {"model": "Toy", "state": [1]}, "no model"),
         ({}, {"model": "Toy", "state": {"rate": -1}}, "rate is negative"),
     ]:
         save_tensors(path, tensors, meta)

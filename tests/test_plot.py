@@ -141,7 +141,9 @@ def test_learning_curve_against_time_skips_gaps(ax) -> None:
 
 
 def test_history_groups() -> None:
-    groups = plot.history_groups(HISTORY | {"loss": [None] * 4, "validation_pseudo_log_likelihood": [1] * 4})
+    groups = plot.history_groups(
+        HISTORY | {"loss": [None] * 4, "validation_pseudo_log_likelihood": [1] * 4}
+    )
     assert groups == [
         ["pseudo_log_likelihood", "validation_pseudo_log_likelihood"],
         ["reconstruction_error"],

@@ -137,7 +137,7 @@ py::dict half_step(const py::object& states, const py::array& weights, const py:
 }
 
 py::dict weight_update(const py::object& visible, const py::array& hidden, const py::array& weights,
-                       const py::object& velocity, const py::array& k_scale, const py::object& row_scale,
+                       const py::object& velocity, const py::array& contrast, const py::object& row_scale,
                        const std::vector<std::pair<py::array, py::array>>& rank_one, double rate, double momentum,
                        double l2, double l1, const std::string& precision) {
     // `visible` is visibles x rows
@@ -155,8 +155,8 @@ py::dict weight_update(const py::object& visible, const py::array& hidden, const
     p.hiddens = H;
     p.rows = left.k;
     p.visible = left.left;
-    p.visible.k_scale = contiguous(k_scale, "k_scale", dtype, {left.k}).data();
     p.hidden = hidden.data();
+    p.contrast = contiguous(contrast, "contrast", dtype, {left.k}).data();
     p.weights = w.data();
     p.velocity = v ? v.data() : nullptr;
     if (!row_scale.is_none()) p.row_scale = contiguous(row_scale, "row_scale", dtype, {V}).data();
@@ -276,7 +276,7 @@ void bind_ops(py::module_& m) {
     m.def("half_step", &half_step, "states"_a, "weights"_a, "bias"_a, "sigma"_a = py::none(), "k_scale"_a = py::none(),
           "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
           "precision"_a = "float32", "One Gibbs half-step: mean, sample and log_partition.");
-    m.def("weight_update", &weight_update, "visible"_a, "hidden"_a, "weights"_a, "velocity"_a, "k_scale"_a,
+    m.def("weight_update", &weight_update, "visible"_a, "hidden"_a, "weights"_a, "velocity"_a, "contrast"_a,
           "row_scale"_a = py::none(), "rank_one"_a = std::vector<std::pair<py::array, py::array>>{}, "rate"_a = 1.0,
           "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",
           "One contrastive weight update: weights, velocity and row_dot.");

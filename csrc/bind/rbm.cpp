@@ -134,7 +134,7 @@ void bind_rbm(py::module_& m) {
                 }
                 ticker.rethrow();
                 if (!diverged) return py::object(py::none());
-                return py::object(py::make_tuple(diverged->step, diverged->tensor));
+                return py::object(py::make_tuple(diverged->batch, diverged->tensor));
             },
             "X"_a, "order"_a, "sample_weight"_a, "options"_a, "callback"_a = py::none(),
             "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.")

@@ -192,10 +192,10 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
     T* velocities = bias_velocity.as<T>();
     const bool rank = o.centering || o.sparsity_target >= 0;
 
-    for (int64_t first = 0; first < count; first += o.batch_size, ++step) {
+    for (int64_t first = 0; first < count; first += o.batch_size) {
         const int64_t B = std::min(o.batch_size, count - first), C = o.persistent ? n_chains : B;
         const auto draw = [&](Stream stream, int k) {
-            return Draw{seed, uint32_t(step * uint64_t(o.k + 1) + uint64_t(k)), stream, 0};
+            return Draw{seed, uint32_t(step + uint64_t(k)), stream, 0};
         };
         const auto finite_or = [&](bool ok, const char* tensor) {
             return ok ? std::nullopt : std::optional(Diverged{first / o.batch_size, tensor});
@@ -206,7 +206,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         for (int64_t b = 0; b < B; ++b)
             total += share[size_t(b)] = weight ? static_cast<const T*>(weight)[order[first + b]] : T(1);
         if (!(total > 0)) {  // a batch of zero weight teaches nothing
-            if (!tick(first + B)) return std::nullopt;
+            if (!tick(first + B)) break;
             continue;
         }
         // The contrast is summed unnormalised, which keeps sums over unweighted binary units exact, and
@@ -271,8 +271,8 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         u.hiddens = H;
         u.rows = B + C;
         u.visible = turned;
-        u.visible.k_scale = contrast.data();
         u.hidden = h;
+        u.contrast = contrast.data();
         u.weights = weights_.data();
         u.velocity = o.momentum != 0 || o.centering ? velocity.data() : nullptr;
         u.row_scale = row_scale.data();
@@ -336,10 +336,8 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         if (auto bad = finite_or(refresh(), "weights")) return bad;
         if (auto bad = finite_or(all_finite(visible_bias_.as<T>(), V), "visible biases")) return bad;
         if (auto bad = finite_or(all_finite(hidden_bias_.as<T>(), H), "hidden biases")) return bad;
-        if (!tick(first + B)) {
-            ++step;
-            return std::nullopt;
-        }
+        step += uint64_t(o.k) + 1;
+        if (!tick(first + B)) break;
     }
     return std::nullopt;
 }

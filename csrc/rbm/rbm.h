@@ -33,7 +33,7 @@ struct TrainOptions {
 };
 
 struct Diverged {
-    int64_t step;        // of this call, from 0
+    int64_t batch;       // mini-batch of this call, from 0
     const char* tensor;  // what stopped being finite
 };
 
@@ -58,7 +58,7 @@ public:
     Array hidden_offset;        // ... and a sliding mean of hidden activities
     Array chains;               // n_chains x hiddens
     int64_t n_chains = 0;
-    uint64_t step = 0;          // mini-batches seen: names the random numbers
+    uint64_t step = 0;          // Gibbs steps made: names the random numbers
     uint64_t seed = 0;
     void set_chains(const void* states, int64_t count);
 

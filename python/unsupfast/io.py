@@ -29,6 +29,7 @@ __all__ = [
     "FORMAT_VERSION",
     "atomic_write",
     "load",
+    "load_state",
     "load_tensors",
     "register_model",
     "save_model",
@@ -319,6 +320,35 @@ def save_model(model: Any, path: PathLike) -> None:
     save_tensors(path, tensors, {"model": name, "state": meta})
 
 
+def load_state(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """Read the state of a saved model without building the model, to resume from a checkpoint, say.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    tensors, meta : dict
+        What the model's ``_get_state`` gave.
+    name : str
+        Under which name its class was registered.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_tensors`, or if the file holds no model.
+    OSError
+        If the file cannot be opened.
+    """
+    tensors, metadata = load_tensors(path)
+    name, state = metadata.get("model"), metadata.get("state")
+    if not (isinstance(name, str) and isinstance(state, dict)):
+        raise ValueError(f"{path}: holds tensors but no model; read it with load_tensors")
+    return tensors, state, name
+
+
 def load(path: PathLike) -> Any:
     """Read a model that was saved with ``model.save(path)`` or :func:`save_model`.
 
@@ -342,10 +372,7 @@ def load(path: PathLike) -> Any:
         If the file cannot be opened.
     """
     path = Path(path)
-    tensors, metadata = load_tensors(path)
-    name = metadata.get("model")
-    if not isinstance(name, str):
-        raise ValueError(f"{path}: holds tensors but no model; read it with load_tensors")
+    tensors, state, name = load_state(path)
     cls: Any = _models.get(name)
     if cls is None:
         raise ValueError(
@@ -354,7 +381,7 @@ def load(path: PathLike) -> Any:
             "registers the class, or upgrade unsupfast"
         )
     try:
-        return cls._from_state(tensors, metadata.get("state") or {})
+        return cls._from_state(tensors, state)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         what = f"missing {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: its state does not fit {name}: {what}") from error

@@ -31,11 +31,8 @@ _BORDER = "0.55"  # grey between tiles: neither end nor middle of any colour sca
 
 # Metric -> (axis label, short name in the legend). Metrics with one label share an axis.
 _METRICS = {
-    "pseudo_log_likelihood": ("log-likelihood (nats/sample)", "pseudo-likelihood, training"),
-    "validation_pseudo_log_likelihood": (
-        "log-likelihood (nats/sample)",
-        "pseudo-likelihood, held-out",
-    ),
+    "pseudo_log_likelihood": ("pseudo-log-likelihood (nats/sample)", "training"),
+    "validation_pseudo_log_likelihood": ("pseudo-log-likelihood (nats/sample)", "held-out"),
     "log_likelihood": ("log-likelihood (nats/sample)", "training"),
     "validation_log_likelihood": ("log-likelihood (nats/sample)", "held-out"),
     "reconstruction_error": ("mean squared reconstruction error", "training"),
@@ -375,8 +372,8 @@ def learning_curve(
     axes.grid(True, alpha=0.3)
     if len(groups) == 2:
         # Below the axes, where it covers neither set of curves.
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
-        axes.legend(handles=lines, fontsize="small", frameon=False, **place)
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
+        axes.legend(handles=lines, fontsize="small", frameon=False, ncols=2, **place)
     elif len(lines) > 1:
         axes.legend(handles=lines, fontsize="small", loc="best")
     if title is not None:

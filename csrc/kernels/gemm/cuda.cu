@@ -65,7 +65,9 @@ __global__ void __launch_bounds__(kSquareThreads) pack_kernel(const __grid_const
     for (int e = int(threadIdx.x); e < kSquare * kSquare; e += kSquareThreads) {
         const int i = along_k ? e % kSquare : e / kSquare, c = along_k ? e / kSquare : e % kSquare;
         const bool inside = k0 + i < p.k && n0 + c < p.n;
-        square[i][c] = inside ? src[(k0 + i) * p.row_stride + (n0 + c) * p.col_stride] : T(0);
+        T value = inside ? src[(k0 + i) * p.row_stride + (n0 + c) * p.col_stride] : T(0);
+        if (inside && p.k_scale) value *= static_cast<const T*>(p.k_scale)[k0 + i];
+        square[i][c] = value;
     }
     __syncthreads();
     store_panel<T>(square, false, p.dst, p.format, panel_depth(p.format, p.k), panel, k0);

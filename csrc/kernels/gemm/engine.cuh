@@ -14,15 +14,19 @@ namespace unsupfast::cuda {
 // Buffers of launch.scratch that kernels use, all on the same stream.
 enum Scratch : int { kPartialScratch = 0 };
 
-// The right operand, k x n: panels of the format (gemm/op.h), or the values themselves, row-major.
+// The right operand, k x n: panels of the format (gemm/op.h), or the values themselves, row-major, row k times
+// k_scale[k] where that is not null.
 struct Right {
     const void* data;
     bool is_panels;
     int64_t row_stride = 0;  // of values
+    const void* k_scale = nullptr;
 };
 
 inline Right right_panels(const void* data) { return {data, true}; }
-inline Right right_values(const void* data, int64_t row_stride) { return {data, false, row_stride}; }
+inline Right right_values(const void* data, int64_t row_stride, const void* k_scale) {
+    return {data, false, row_stride, k_scale};
+}
 
 template <class Format>
 __device__ __forceinline__ typename Format::Word make_word(typename Format::Value first,
@@ -165,12 +169,17 @@ class RightStage {
             const int64_t at = at_ + panel(i) * panel_stride_ + (word(i) - word(0)) * word_stride_;
             staged_[i] = Word(0);
             if (k >= k_left || panel(i) * int(kPanel) + int(threadIdx.x) % 32 >= cols_left_) continue;
-            if (F::kPair == 1 || b_.is_panels) {
+            if (b_.is_panels) {
                 staged_[i] = static_cast<const Word*>(b_.data)[at];
-            } else {
-                const Value* value = static_cast<const Value*>(b_.data) + at;
-                staged_[i] = make_word<F>(value[0], k + 1 < k_left ? value[b_.row_stride] : Value(0));
+                continue;
             }
+            const Value* from = static_cast<const Value*>(b_.data) + at;
+            const Value* scale = static_cast<const Value*>(b_.k_scale);
+            Value value[F::kPair] = {};
+#pragma unroll
+            for (int j = 0; j < F::kPair; ++j)
+                if (k + j < k_left) value[j] = from[j * b_.row_stride] * (scale ? scale[k0 + k + j] : Value(1));
+            staged_[i] = make_word<F>(value[0], value[F::kPair - 1]);
         }
         at_ += Tile::depth * word_stride_;
     }

@@ -24,9 +24,11 @@ struct Entry {
     T value;
 };
 
-// A packed tile: header, then either [k][rows] values or rows lists of `k` Entry<T> each.
+// A packed tile: header, then either [k][rows] values, or one list of non-zeros per row with room for k
+// entries each: Entry<T>, or only their k where all values are 1, as those of sampled units are.
+enum class Packed : int32_t { dense, entries, ones };
 struct Slot {
-    int32_t sparse;
+    Packed kind;
     int32_t count[15];
 };
 

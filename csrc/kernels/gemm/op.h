@@ -43,13 +43,15 @@ struct Gemm {
     DType dtype, format;
 };
 
-// dst = panels (format) of the k x n matrix src[i * row_stride + j * col_stride] (dtype).
+// dst = panels (format) of the k x n matrix k_scale[i] src[i * row_stride + j * col_stride] (dtype); k_scale
+// may be null.
 struct PackPanels {
     int64_t k, n;
     const void* src;
     int64_t row_stride, col_stride;
     void* dst;
     DType dtype, format;
+    const void* k_scale = nullptr;
 };
 
 // From panels of a k x n matrix in dtype (f32 or f64): `turned` = panels of its n x k transpose in

@@ -77,23 +77,27 @@ constexpr auto dense_table(std::integer_sequence<int, R...>) {
     return Table{{dense_tile<T, R + 1>...}};
 }
 
-// acc + one list entry times its row of the panel. A bf16 entry is a pair of neighbouring k.
-template <class T, bool kBf16>
-inline Vec<T> add_entry(Vec<T> acc, const Entry<T>& e, const void* b, int v) {
-    const int64_t at = int64_t(e.k) * kPanel + v * kLanes<T>;
-    if constexpr (kBf16)
-        return add_pair(acc, bits<uint32_t>(e.value), load(static_cast<const uint32_t*>(b) + at));
+// acc + one list entry times its row of the panel. An entry that is only a k has the value 1; one of bf16 is
+// a pair of neighbouring k.
+template <class T, bool kBf16, class E>
+inline Vec<T> add_entry(Vec<T> acc, const E& e, const void* b, int v) {
+    if constexpr (std::is_same_v<E, int32_t>)
+        return acc + load(static_cast<const T*>(b) + int64_t(e) * kPanel + v * kLanes<T>);
+    else if constexpr (kBf16)
+        return add_pair(acc, bits<uint32_t>(e.value),
+                        load(static_cast<const uint32_t*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>));
     else
-        return acc + e.value * load(static_cast<const T*>(b) + at);
+        return acc + e.value * load(static_cast<const T*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>);
 }
 
 // R rows side by side, so that their chains of additions hide each other's latency.
-template <class T, bool kBf16, int R>
-void sparse_rows(const Entry<T>* lists, int64_t stride, const int32_t* count, const void* b, T* out) {
+template <class T, bool kBf16, int R, class E>
+void sparse_rows(const E* lists, int64_t stride, const int32_t* count, const void* b, T* out) {
     constexpr int NV = kPanel / kLanes<T>;
     Vec<T> acc[R][NV] = {};
-    const Entry<T>* list[R];
+    const E* list[R];
     int32_t common = count[0];
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
         list[r] = lists + r * stride;
         if (count[r] < common) common = count[r];
@@ -113,10 +117,10 @@ void sparse_rows(const Entry<T>* lists, int64_t stride, const int32_t* count, co
     }
 }
 
-template <class T, bool kBf16>
+template <class T, bool kBf16, class E>
 void sparse_tile(const Slot* slot, int rows, int64_t k, const void* b, T* out) {
     constexpr int R = most(1, 8 * kLanes<T> / kPanel);
-    const Entry<T>* lists = reinterpret_cast<const Entry<T>*>(slot + 1);
+    const E* lists = reinterpret_cast<const E*>(slot + 1);
     int r = 0;
     for (; r + R <= rows; r += R)
         sparse_rows<T, kBf16, R>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
@@ -147,16 +151,31 @@ inline void append(Entry<T>* list, int32_t& count, int64_t k, T value, bool bf16
     list[count++] = {int32_t(k), value};
 }
 
+// Names the kind of the finished lists; those of ones keep only the k.
+template <class T>
+void finish_lists(Slot* slot, int rows, int64_t k, bool bf16) {
+    const Entry<T>* lists = reinterpret_cast<const Entry<T>*>(slot + 1);
+    slot->kind = Packed::entries;
+    if (bf16) return;
+    for (int r = 0; r < rows; ++r)
+        for (int32_t i = 0; i < slot->count[r]; ++i)
+            if (lists[r * k + i].value != T(1)) return;
+    slot->kind = Packed::ones;
+    int32_t* only_k = reinterpret_cast<int32_t*>(slot + 1);  // in place: written behind what is read
+    for (int r = 0; r < rows; ++r)
+        for (int32_t i = 0; i < slot->count[r]; ++i) only_k[r * k + i] = lists[r * k + i].k;
+}
+
 template <class T>
 void pack_csr(const Left& a, int64_t m0, int rows, int64_t k, bool bf16, Slot* slot) {
     Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
-    slot->sparse = 1;
     for (int r = 0; r < rows; ++r) {
         slot->count[r] = 0;
         for (int64_t i = a.indptr[m0 + r]; i < a.indptr[m0 + r + 1]; ++i)
             append(lists + r * k, slot->count[r], a.indices[i],
                    static_cast<const T*>(a.data)[i] * scale_of<T>(a, a.indices[i]), bf16);
     }
+    finish_lists<T>(slot, rows, k, bf16);
 }
 
 // Loads one vector of a tile: lanes run along k (row fixed) or along the rows (k fixed), whichever is
@@ -182,7 +201,6 @@ void pack_sparse(const T* src, const Left& a, int rows, int64_t k, bool bf16, Sl
     const auto push = [&](int r, int64_t i, T value) {
         append(lists + r * k, slot->count[r], i, value * scale_of<T>(a, i), bf16);
     };
-    slot->sparse = 1;
     for (int r = 0; r < rows; ++r) slot->count[r] = 0;
     if (a.row_stride == 1) {
         for (int64_t i = 0; i < k; ++i) {
@@ -202,6 +220,7 @@ void pack_sparse(const T* src, const Left& a, int rows, int64_t k, bool bf16, Sl
             for (int64_t i = 0; i < k; ++i)
                 if (const T x = src[r * a.row_stride + i * a.col_stride]; x != 0) push(r, i, x);
     }
+    finish_lists<T>(slot, rows, k, bf16);
 }
 
 // Fills v[j] (j < n) with the rows of column k0 + j, scaled; lanes beyond `rows` are not used.
@@ -228,7 +247,7 @@ void load_columns(const T* src, const Left& a, int rows, int64_t k0, int64_t n, 
 template <class T>
 void pack_dense(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slot* slot) {
     constexpr int L = kLanes<T>;
-    slot->sparse = 0;
+    slot->kind = Packed::dense;
     Vec<T> v[L];
     if constexpr (sizeof(T) == 4)
         if (bf16) {
@@ -266,9 +285,10 @@ void pack_panels(const PackPanels& p, const Launch& launch) {
                 const int64_t n = least(p.n - n0 - c, L);
                 if (i >= p.k || n <= 0) return Vec<T>{};
                 const T* q = src + i * p.row_stride + (n0 + c) * p.col_stride;
-                if (p.col_stride == 1) return load_n(q, n);
+                const T scale = p.k_scale ? static_cast<const T*>(p.k_scale)[i] : T(1);
+                if (p.col_stride == 1) return load_n(q, n) * scale;
                 Vec<T> v{};
-                for (int64_t j = 0; j < n; ++j) v[j] = q[j * p.col_stride];
+                for (int64_t j = 0; j < n; ++j) v[j] = q[j * p.col_stride] * scale;
                 return v;
             };
             if (bf16) {
@@ -376,12 +396,15 @@ void gemm(const Gemm& p, const Launch& launch) {
 template <class T>
 void tile_product(const Slot* slot, int rows, int64_t k, const void* panel, DType format, int64_t cols, T* out) {
     static constexpr auto dense = dense_table<T>(std::make_integer_sequence<int, kTileRows<T>>());
-    if (!slot->sparse)
-        dense.f[rows - 1](slot + 1, panel, k, format, cols, out);
-    else if (format == DType::bf16)
-        sparse_tile<T, true && sizeof(T) == 4>(slot, rows, k, panel, out);
+    switch (slot->kind) {
+        case Packed::dense: return dense.f[rows - 1](slot + 1, panel, k, format, cols, out);
+        case Packed::ones: return sparse_tile<T, false, int32_t>(slot, rows, k, panel, out);
+        case Packed::entries: break;
+    }
+    if (format == DType::bf16)
+        sparse_tile<T, sizeof(T) == 4, Entry<T>>(slot, rows, k, panel, out);
     else
-        sparse_tile<T, false>(slot, rows, k, panel, out);
+        sparse_tile<T, false, Entry<T>>(slot, rows, k, panel, out);
 }
 
 template <class T>

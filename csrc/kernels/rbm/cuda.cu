@@ -101,7 +101,8 @@ void weight_update(const WeightUpdate& p, const Launch& launch) {
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.hiddens) * p.visibles) * sizeof(T)));
     const auto values = [](const void* x) { return static_cast<const T*>(x); };
     // the hidden states are read as they are: no panels of them are built
-    multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, right_values(p.hidden, p.hiddens), p.format, launch,
+    multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, right_values(p.hidden, p.hiddens, p.contrast), p.format,
+                launch,
                 UpdateEpilogue<T>{p.visibles,
                                   p.hiddens,
                                   static_cast<T*>(p.weights),

@@ -33,7 +33,8 @@ struct HalfStep {
     DType dtype, format;
 };
 
-// The contrast G = sum_b c_b v_b h_b' (c = k_scale of `visible`: +1 for data rows, -1 for model rows)
+// The contrast G = sum_b v_b c_b h_b' (+1 for data rows, -1 for model rows; it scales the hidden factor, so
+// that binary visible states stay binary)
 // and the step on the weights, in panels of dtype over hidden units (visible x hidden):
 //   g = row_scale_i G_ij - sum_t left_t[i] right_t[j] - l2 w - l1 sign(w)
 //   velocity = momentum velocity + rate g;   w += velocity
@@ -42,7 +43,8 @@ struct HalfStep {
 struct WeightUpdate {
     int64_t visibles, hiddens, rows;
     Left visible;        // visibles x rows: transposed states, rows x visibles row-major in memory
-    const void* hidden;  // rows x hiddens, row-major
+    const void* hidden;    // rows x hiddens, row-major
+    const void* contrast;  // rows
     void *weights, *velocity;
     const void* row_scale;
     const void *left[2], *right[2];

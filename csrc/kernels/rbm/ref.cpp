@@ -32,9 +32,9 @@ void weight_update(const WeightUpdate& p) {
     if (row_dot)
         for (int64_t i = 0; i < p.visibles; ++i) row_dot[i] = 0;
     std::vector<uint64_t> hidden(size_t(panel_elements(p.format, p.rows, p.hiddens)));
-    const T* h = static_cast<const T*>(p.hidden);
+    const T *h = static_cast<const T*>(p.hidden), *c = static_cast<const T*>(p.contrast);
     ref::fill_panels<T>(p.rows, p.hiddens, p.format, hidden.data(),
-                        [&](int64_t i, int64_t j) { return h[i * p.hiddens + j]; });
+                        [&](int64_t i, int64_t j) { return h[i * p.hiddens + j] * c[i]; });
     ref::multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden.data(), p.format,
                      [&](int64_t i, int64_t j, T sum) {
                          T& w = weights[ref::panel_index(p.dtype, p.visibles, i, j)];

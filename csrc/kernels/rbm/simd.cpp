@@ -87,7 +87,8 @@ void weight_update(const WeightUpdate& p, const Launch& launch) {
     // the hidden states become the right operand: rows x hiddens
     void* hidden = launch.scratch(kRightScratch,
                                   size_t(panel_elements(p.format, p.rows, p.hiddens) * element_size(p.format)));
-    const PackPanels pack{p.rows, p.hiddens, p.hidden, p.hiddens, 1, hidden, p.dtype, p.format};
+    const PackPanels pack{p.rows, p.hiddens, p.hidden, p.hiddens, 1, hidden, p.dtype, p.format,
+                          p.contrast};
     USF_KERNEL_NAME(USF_ISA, PackPanels)(pack, launch);
 
     multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch,

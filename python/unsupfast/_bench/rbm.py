@@ -51,12 +51,12 @@ def ours_model(problem: RBMProblem, method: str, precision: str) -> Any:
     return model
 
 
-def ours_epoch(model: Any, X: Any, epochs: int = 1) -> None:
-    """Go on training ``model`` for whole passes over ``X``, from where it stands."""
-    if hasattr(model, "_train_epochs"):
-        model._train_epochs(X, epochs)
-    else:
-        model.set_params(n_iter=epochs, warm_start=True).fit(X)
+def ours_epoch(model: Any, X: Any) -> Callable[[], None]:
+    """Return a function that trains `model` for one pass over X: the call that ``fit`` makes."""
+    machine = model._load_core()
+    rows, order = model._rows(X), np.arange(X.shape[0])
+    options = model._options(0, model.batch_size)
+    return lambda: machine.train(rows, order, None, options)
 
 
 def ours_contenders(
@@ -84,7 +84,7 @@ class _Ours:
 
     def setup(self) -> Callable[[], None]:
         self.model = ours_model(self.problem, self.method, self.precision)
-        return lambda: ours_epoch(self.model, self.problem.X)
+        return ours_epoch(self.model, self.problem.X)
 
     def report(self) -> dict[str, float]:
         model = self.model
@@ -304,7 +304,7 @@ def _csr(options: dict[str, Any]) -> Result:
 
         def setup(rows: Any = rows) -> Callable[[], None]:
             model = ours_model(problem, "cd", "float32")
-            return lambda: ours_epoch(model, rows)
+            return ours_epoch(model, rows)
 
         contenders.append(
             Contender(

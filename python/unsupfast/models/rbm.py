@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 
 from .. import _core
 from ..datasets import stream_batches
-from ..io import load_tensors, register_model, save_model
+from ..io import load_state, register_model, save_model
 from ..likelihood import Estimate, Machine, annealed_log_partition
 from ..training import DivergenceError, Plan, run_epochs, schedule_value
 
@@ -67,8 +67,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Seeds the initial weights, the order of the rows, and all sampling.
     method : {"pcd", "cd"}, default="pcd"
         Where the model's samples come from: chains that persist, or ``k`` steps from the data.
-    k : int, default=1
-        Gibbs steps per update.
+    k : int, sequence of int or callable, default=1
+        Gibbs steps per update; a schedule like ``learning_rate``.
     visible : {"bernoulli", "gaussian"}, default="bernoulli"
         Visible units. Bernoulli takes values in [0, 1] as probabilities; values outside are not
         refused, as in scikit-learn, but have no probabilistic meaning. Gaussian units learn one
@@ -220,13 +220,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             ok = (low < value if open_low else low <= value) and (
                 value < high if open_high else value <= high
             )
-            if not (ok and np.isfinite(value)):
+            if not (ok and np.isfinite(float(value))):
                 raise ValueError(
                     f"{name} is {value}; expected a value in "
                     f"{'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
                 )
 
-        for name, low in (("n_components", 1), ("batch_size", 1), ("n_iter", 0), ("k", 1)):
+        for name, low in (("n_components", 1), ("batch_size", 1), ("n_iter", 0)):
             integer(name, low)
         integer("checkpoint_every", 1)
         option("method", ("pcd", "cd"))
@@ -244,6 +244,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             if self.validation_fraction is None:
                 raise ValueError("patience needs validation_fraction: there is no held-out score")
         self._rates(0)
+        self._gibbs_steps(0)
+
+    def _gibbs_steps(self, epoch: int) -> int:
+        k = schedule_value(self.k, epoch, "k")
+        if k < 1 or k != int(k):
+            raise ValueError(f"k is {k:g} in epoch {epoch}; expected an integer of at least 1")
+        return int(k)
 
     def _rates(self, epoch: int) -> tuple[float, float]:
         rate = schedule_value(self.learning_rate, epoch, "learning_rate")
@@ -365,7 +372,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _options(self, epoch: int, batch_size: int) -> Any:
         options = _core.TrainOptions()
         options.batch_size = batch_size
-        options.k = self.k
+        options.k = self._gibbs_steps(epoch)
         options.persistent = self.method == "pcd"
         options.learning_rate, options.momentum = self._rates(epoch)
         options.l2, options.l1 = self.weight_decay, self.l1
@@ -378,7 +385,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _train_rows(self, X, order, row_weight, epoch: int, batch_size: int, tick=None) -> None:
         """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
         core = self._load_core()
-        first = self._step
         try:
             diverged = core.train(
                 self._rows(X), order, row_weight, self._options(epoch, batch_size), tick
@@ -389,9 +395,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if diverged is not None:
             batch, tensor = diverged
             raise DivergenceError(
-                f"training diverged: the {tensor} are not finite after mini-batch {first + batch + 1} "
-                f"(epoch {epoch + 1}); the model keeps its state from before that epoch. Lower "
-                f"learning_rate (now {self._rates(epoch)[0]:g}) or scale the data."
+                f"training diverged: the {tensor} are not finite after mini-batch {batch + 1} of epoch "
+                f"{epoch + 1}; the model keeps its state from before that epoch. Lower learning_rate "
+                f"(now {self._rates(epoch)[0]:g}) or scale the data."
             )
         self._store_core(core)
 
@@ -462,11 +468,14 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The epochs that are left, through the common loop."""
 
         def report(event) -> None:
-            # the line that scikit-learn's BernoulliRBM prints
-            score = event.metrics.get("pseudo_log_likelihood", np.nan)
+            # for Bernoulli visibles the line that scikit-learn's BernoulliRBM prints
+            if "pseudo_log_likelihood" in event.metrics:
+                score = f"pseudo-likelihood = {event.metrics['pseudo_log_likelihood']:.2f}"
+            else:
+                score = f"reconstruction error = {event.metrics['reconstruction_error']:.4f}"
             print(
-                f"[{type(self).__name__}] Iteration {event.epoch}, "
-                f"pseudo-likelihood = {score:.2f}, time = {event.metrics['seconds']:.2f}s"
+                f"[{type(self).__name__}] Iteration {event.epoch}, {score}, "
+                f"time = {event.metrics['seconds']:.2f}s"
             )
 
         def finished(event) -> None:
@@ -931,10 +940,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         }
         for name, value in (self._optimizer or {}).items():
             tensors[f"optimizer.{name}"] = value
+        # Not the paths: a file from elsewhere must not name what the next fit reads or writes.
         parameters = {
             name: value
             for name, value in self.get_params(deep=False).items()
             if isinstance(value, (bool, int, float, str, type(None)))
+            and name not in ("checkpoint", "resume")
         }
         meta = {
             "parameters": parameters,
@@ -948,7 +959,33 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tensors, meta
 
     def _set_state(self, tensors, meta) -> None:
-        self.components_ = np.asarray(tensors["components"])
+        components = np.asarray(tensors["components"])
+        hiddens, visibles = components.shape
+        chains = tensors["h_samples"].shape[0]
+        packed = _core.Rbm(visibles, hiddens, False, components.dtype.name, components.dtype.name)
+        shapes = {
+            "components": (hiddens, visibles),
+            "intercept_hidden": (hiddens,),
+            "intercept_visible": (visibles,),
+            "log_variance": (visibles,),
+            "data_mean": (visibles,),
+            "h_samples": (chains, hiddens),
+            **{f"optimizer.{name}": x.shape for name, x in packed.get_state().items()},
+        }
+        for name, shape in shapes.items():
+            if name not in tensors:
+                if name.startswith("optimizer."):
+                    continue
+                raise ValueError(f"the file has no tensor {name!r}")
+            tensor = tensors[name]
+            if tensor.shape != shape or tensor.dtype != components.dtype:
+                raise ValueError(
+                    f"tensor {name!r} of the file is {tensor.shape} {tensor.dtype}; expected "
+                    f"{shape} {components.dtype}"
+                )
+            if not np.isfinite(tensor).all():
+                raise ValueError(f"tensor {name!r} of the file has values that are not finite")
+        self.components_ = components
         self.intercept_hidden_ = np.array(tensors["intercept_hidden"])
         self.intercept_visible_ = np.array(tensors["intercept_visible"])
         self.log_variance_ = np.array(tensors["log_variance"])
@@ -961,8 +998,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         } or None
         self._seed, self._step = int(meta["seed"]), int(meta["step"])
         self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
-        self.n_features_in_ = self.components_.shape[1]
-        self._n_features_out = self.components_.shape[0]
+        self.n_features_in_ = visibles
+        self._n_features_out = hiddens
         if "feature_names" in meta:
             self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
 
@@ -973,7 +1010,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return model
 
     def _resume(self, path, n_features: int, dtype) -> None:
-        tensors, meta = load_tensors(path)
+        tensors, meta, _ = load_state(path)
         shape = (self.n_components, n_features)
         found = tensors.get("components")
         if found is None or found.shape != shape or found.dtype != dtype:
