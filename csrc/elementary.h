@@ -22,8 +22,8 @@ USF_HD T softplus(T x) {
 // the erfinv function" (GPU Computing Gems 2, 2011), single-precision polynomials. |z| <= 5.4.
 template <class T>
 USF_HD T probit(T u) {
-    const T x = T(2) * (u + T(0x1p-25)) - T(1);
-    T w = -T(log1p(-x * x)), p;
+    const T x = (T(2) * u - T(1)) + T(0x1p-24);  // exact in float
+    T w = -T(log((T(1) - x) * (T(1) + x))), p;
     if (w < T(5)) {
         w -= T(2.5);
         p = T(2.81022636e-08);

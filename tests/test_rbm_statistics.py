@@ -1,6 +1,7 @@
 """RBM training and sampling against exact enumeration, and against a NumPy twin with the same draws."""
 
 import itertools
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ POSITIVE, VISIBLE, HIDDEN = 0, 1, 2
 
 
 def states(n):
+    assert n <= 12
     return np.array(list(itertools.product((0.0, 1.0), repeat=n)))
 
 
@@ -34,13 +36,31 @@ class Exact:
         self.a = rng.normal(0, 0.5, n_visible)
         self.b = rng.normal(0, 0.5, n_hidden)
         self.z = rng.uniform(-1, 0.7, n_visible) if gaussian else None
-        self.h = states(n_hidden)
-        if not gaussian:
-            self.v = states(n_visible)
-            joint = np.exp(-self.energy(self.v, self.h))
-            self.Z = joint.sum()
-            self.joint = joint / self.Z
-            self.p_v, self.p_h = self.joint.sum(1), self.joint.sum(0)
+
+    # the states, on demand: larger machines are compared with the twin only
+    @cached_property
+    def v(self):
+        return states(len(self.a))
+
+    @cached_property
+    def h(self):
+        return states(len(self.b))
+
+    @cached_property
+    def Z(self):
+        return np.exp(-self.energy(self.v, self.h)).sum()
+
+    @cached_property
+    def joint(self):
+        return np.exp(-self.energy(self.v, self.h)) / self.Z
+
+    @property
+    def p_v(self):
+        return self.joint.sum(1)
+
+    @property
+    def p_h(self):
+        return self.joint.sum(0)
 
     def energy(self, v, h):
         """E(v, h) for all pairs of rows."""

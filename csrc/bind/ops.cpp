@@ -16,6 +16,11 @@ struct LeftArgument {
     py::object owner;
 };
 
+void check_strides(const py::array& a, const char* name) {
+    for (py::ssize_t i = 0; i < a.ndim(); ++i)
+        check(a.strides(i) % a.itemsize() == 0, std::string(name) + " has strides that are no multiple of its element");
+}
+
 LeftArgument left_argument(const py::object& x, const char* name) {
     if (py::isinstance<py::tuple>(x)) {
         const auto t = x.cast<py::tuple>();
@@ -31,12 +36,14 @@ LeftArgument left_argument(const py::object& x, const char* name) {
     if (!a) throw py::type_error(std::string(name) + " is not an array");
     check(a.ndim() == 2, std::string(name) + " has shape " + shape_of(a) + "; expected two dimensions");
     const DType dtype = dtype_of(a, name);
+    check_strides(a, name);
     return {Left{a.data(), a.strides(0) / a.itemsize(), a.strides(1) / a.itemsize()}, a.shape(0), a.shape(1), dtype, a};
 }
 
 Array pack(const py::array& b, DType dtype, DType format, const char* name) {
     check(b.ndim() == 2, std::string(name) + " has shape " + shape_of(b) + "; expected two dimensions");
     if (dtype_of(b, name) != dtype) throw py::type_error(std::string(name) + " and the left operand differ in dtype");
+    check_strides(b, name);
     Array packed(format, panel_elements(format, b.shape(0), b.shape(1)));
     run(PackPanels{b.shape(0), b.shape(1), b.data(), b.strides(0) / b.itemsize(), b.strides(1) / b.itemsize(),
                    packed.data(), dtype, format});
@@ -200,7 +207,7 @@ py::dict weight_update(const py::object& visible, const py::array& hidden, const
 
 py::array column_sum(const py::object& x, const py::object& weight) {
     const LeftArgument left = left_argument(x, "x");
-    check(left.left.indptr || left.left.col_stride == 1, "x must have contiguous rows");
+    check(left.left.indptr || left.left.col_stride == 1 || left.k <= 1 || left.m == 0, "x must have contiguous rows");
     py::array out = new_array(left.dtype, {left.k});
     ColumnSum p{left.m, left.k, left.left, nullptr, 0, out.mutable_data(), left.dtype};
     if (!weight.is_none()) p.weight = contiguous(weight, "weight", left.dtype, {left.m}).data();

@@ -17,6 +17,7 @@ inline vf64 each(vf64 x, F f) {
 // exp for -87.3 <= x <= 88.3, clamped to that range outside it; < 1.5 ULP. Cephes expf polynomial after
 // the reduction x = n log 2 + r.
 inline vf32 exp(vf32 x) {
+    const vf32 given = x;
     x = min<float>(max<float>(x, splat(-87.3f)), splat(88.3f));
     const float magic = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
     const vf32 t = x * 1.44269504f + magic;
@@ -28,7 +29,7 @@ inline vf32 exp(vf32 x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.f;
-    return bits<vf32>(bits<vu32>(p) + (bits<vu32>(t) << 23));
+    return given == given ? bits<vf32>(bits<vu32>(p) + (bits<vu32>(t) << 23)) : given;  // NaN stays NaN
 }
 inline vf64 exp(vf64 x) {
     return each(x, [](double v) { return __builtin_exp(v); });
@@ -86,7 +87,7 @@ inline vf64 softplus(vf64 x) {
 template <class T>
 inline Vec<T> probit_of(Vec<T> u) {
     using V = Vec<T>;
-    const V x = 2 * (u + float(0x1p-25)) - 1;
+    const V x = (2 * u - 1) + float(0x1p-24);  // exact in float
     const V w = -log(V((1 - x) * (1 + x)));
     V a = w - 2.5f, b = sqrt<T>(w) - 3;
     const auto poly = [](V t, const float (&c)[9]) {

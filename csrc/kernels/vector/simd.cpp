@@ -48,8 +48,9 @@ void peak_chunk(int64_t iterations) {
         }
 }
 
-void peak_chunk_bf16([[maybe_unused]] int64_t iterations) {
 #if defined(__AVX512BF16__)
+constexpr int kBf16Lanes = USF_BYTES / 2;
+void peak_chunk_bf16(int64_t iterations) {
     __m512 acc[16] = {};
     const __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00);
     for (int64_t i = 0; i < iterations; ++i)
@@ -58,8 +59,11 @@ void peak_chunk_bf16([[maybe_unused]] int64_t iterations) {
             acc[j] = _mm512_dpbf16_ps(acc[j], x, x);
             asm volatile("" : USF_VECTOR_REGISTER(acc[j]));
         }
-#endif
 }
+#else  // bf16 pairs are unpacked and multiplied as float32
+constexpr int kBf16Lanes = kLanes<float>;
+void peak_chunk_bf16(int64_t iterations) { peak_chunk<float>(iterations); }
+#endif
 
 }  // namespace
 }  // namespace USF_ISA
@@ -71,7 +75,9 @@ USF_KERNEL(USF_ISA, PeakLoop) {
             : p.format == DType::f64 ? USF_ISA::peak_chunk<double>(p.iterations)
                                      : USF_ISA::peak_chunk<float>(p.iterations);
     });
-    const int64_t lanes = USF_BYTES / (p.format == DType::f64 ? 8 : p.format == DType::bf16 ? 2 : 4);
+    const int64_t lanes = p.format == DType::f64    ? USF_ISA::kLanes<double>
+                          : p.format == DType::bf16 ? USF_ISA::kBf16Lanes
+                                                    : USF_ISA::kLanes<float>;
     *p.flops = 2. * 16. * double(lanes) * double(p.iterations) * p.threads;
 }
 
