@@ -11,7 +11,7 @@
 namespace unsupfast {
 
 class Array {
-public:
+  public:
     Array() = default;
     Array(DType dtype, int64_t size) : dtype_(dtype), size_(size) {
         const size_t bytes = (size_t(size) * size_t(element_size(dtype)) + 127) / 64 * 64;
@@ -33,7 +33,7 @@ public:
     }
     void zero() { std::memset(data_.get(), 0, size_t(size_) * size_t(element_size(dtype_))); }
 
-private:
+  private:
     struct Free {
         void operator()(void* p) const { std::free(p); }
     };

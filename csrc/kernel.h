@@ -31,13 +31,13 @@ static inline void parallel_for(const Launch& launch, int64_t n, F&& f) {
 
 // A kernel of op P for backend B is the function P_B. All are declared weak, so that a missing kernel
 // is a null pointer and a misspelt backend does not compile.
-#define OP(P)                                                             \
-    struct P;                                                             \
-    __attribute__((weak)) void P##_ref(const P&, const Launch&);          \
-    __attribute__((weak)) void P##_base(const P&, const Launch&);         \
-    __attribute__((weak)) void P##_avx2(const P&, const Launch&);         \
-    __attribute__((weak)) void P##_avx512(const P&, const Launch&);       \
-    __attribute__((weak)) void P##_avx512bf16(const P&, const Launch&);   \
+#define OP(P)                                                           \
+    struct P;                                                           \
+    __attribute__((weak)) void P##_ref(const P&, const Launch&);        \
+    __attribute__((weak)) void P##_base(const P&, const Launch&);       \
+    __attribute__((weak)) void P##_avx2(const P&, const Launch&);       \
+    __attribute__((weak)) void P##_avx512(const P&, const Launch&);     \
+    __attribute__((weak)) void P##_avx512bf16(const P&, const Launch&); \
     __attribute__((weak)) void P##_cuda(const P&, const Launch&);
 #include "ops.def"
 #undef OP

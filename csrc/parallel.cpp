@@ -39,7 +39,7 @@ int available_processors() {
 // Workers wait for a job by spinning a little (half-steps follow each other within microseconds), then by
 // sleeping.
 class Pool {
-public:
+  public:
     explicit Pool(int threads) : threads_(threads), shares_(new Share[size_t(threads)]) {
         for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
     }
@@ -67,7 +67,7 @@ public:
         for (int spins = 0; active_ > 0; ++spins) spins < 4096 ? relax() : std::this_thread::yield();
     }
 
-private:
+  private:
     static constexpr int64_t kPieces = 4;
     struct alignas(64) Share {
         std::atomic<int64_t> next{0};

@@ -17,12 +17,12 @@ using Kernel = void (*)(const P&, const Launch&);
 template <class P>
 const std::array<Kernel<P>, kBackends>& table();
 
-#define OP(P)                                                                                            \
-    template <>                                                                                          \
-    inline const std::array<Kernel<P>, kBackends>& table<P>() {                                          \
-        static const std::array<Kernel<P>, kBackends> t{P##_ref,    P##_base,       P##_avx2,            \
-                                                        P##_avx512, P##_avx512bf16, P##_cuda};           \
-        return t;                                                                                        \
+#define OP(P)                                                                                  \
+    template <>                                                                                \
+    inline const std::array<Kernel<P>, kBackends>& table<P>() {                                \
+        static const std::array<Kernel<P>, kBackends> t{P##_ref,    P##_base,       P##_avx2,  \
+                                                        P##_avx512, P##_avx512bf16, P##_cuda}; \
+        return t;                                                                              \
     }
 #include "ops.def"
 #undef OP

@@ -1,7 +1,8 @@
 """scikit-learn's own conformance checks, with no expected failure."""
 
-import unsupfast as uf
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import unsupfast as uf
 
 
 @parametrize_with_checks(

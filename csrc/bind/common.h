@@ -21,9 +21,7 @@ inline DType dtype_of(const py::array& a, const char* name) {
                          "; expected float32 or float64");
 }
 
-inline py::dtype numpy_dtype(DType t) {
-    return t == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>();
-}
+inline py::dtype numpy_dtype(DType t) { return t == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>(); }
 
 // A new uninitialised array.
 inline py::array new_array(DType t, const std::vector<int64_t>& shape) {
@@ -106,7 +104,7 @@ inline CsrArgument csr_argument(const py::tuple& t, DType dtype, int64_t cols, c
 // Wraps a Python callback for a loop that runs without the GIL: called at most every 50 ms and after the
 // last unit of work; it also lets Ctrl-C through. A callback that returns False or raises stops the loop.
 class Ticker {
-public:
+  public:
     Ticker(py::object callback, int64_t total) : callback_(std::move(callback)), total_(total) {}
     std::function<bool(int64_t)> function() {
         return [this](int64_t done) {
@@ -132,7 +130,7 @@ public:
         if (error_) throw std::move(*error_);
     }
 
-private:
+  private:
     using Clock = std::chrono::steady_clock;
     py::object callback_;
     int64_t total_;

@@ -63,8 +63,8 @@ py::array matmul(const py::object& a, const py::array& b, const std::string& pre
     const DType format = format_from(precision, left.dtype);
     const Array packed = pack(right, left.dtype, format, "b");
     py::array c = new_array(left.dtype, {left.m, right.shape(1)});
-    const Gemm p{left.m, right.shape(1), left.k, left.left, packed.data(), c.mutable_data(),
-                 right.shape(1), 1, 0, left.dtype, format};
+    const Gemm p{left.m, right.shape(1), left.k, left.left, packed.data(), c.mutable_data(), right.shape(1), 1,
+                 0,      left.dtype,     format};
     py::gil_scoped_release release;
     run(p);
     return c;
@@ -72,10 +72,14 @@ py::array matmul(const py::object& a, const py::array& b, const std::string& pre
 
 // Weights packed once, multiplied many times: what a benchmark of the inner loop times.
 class PackedProduct {
-public:
+  public:
     PackedProduct(const py::array& b, const std::string& precision)
-        : dtype_(dtype_of(b, "b")), format_(format_from(precision, dtype_)), k_(b.shape(0)), n_(b.shape(1)),
-          packed_(pack(b, dtype_, format_, "b")), zeros_(dtype_, n_) {}
+        : dtype_(dtype_of(b, "b")),
+          format_(format_from(precision, dtype_)),
+          k_(b.shape(0)),
+          n_(b.shape(1)),
+          packed_(pack(b, dtype_, format_, "b")),
+          zeros_(dtype_, n_) {}
 
     void multiply(const py::array& a, py::array& out) const {
         const LeftArgument left = checked(a, out);
@@ -85,13 +89,27 @@ public:
     }
     void half_step(const py::array& a, py::array& sample, uint64_t seed) const {
         const LeftArgument left = checked(a, sample);
-        const HalfStep p{left.m, n_, k_, left.left, packed_.data(), zeros_.data(), nullptr, 1, Unit::bernoulli,
-                         nullptr, sample.mutable_data(), nullptr, -1, Draw{seed}, dtype_, format_};
+        const HalfStep p{left.m,
+                         n_,
+                         k_,
+                         left.left,
+                         packed_.data(),
+                         zeros_.data(),
+                         nullptr,
+                         1,
+                         Unit::bernoulli,
+                         nullptr,
+                         sample.mutable_data(),
+                         nullptr,
+                         -1,
+                         Draw{seed},
+                         dtype_,
+                         format_};
         py::gil_scoped_release release;
         run(p);
     }
 
-private:
+  private:
     LeftArgument checked(const py::array& a, const py::array& out) const {
         LeftArgument left = left_argument(a, "a");
         check(left.k == k_ && left.dtype == dtype_, "a does not fit the packed matrix");
@@ -104,8 +122,8 @@ private:
 };
 
 py::dict half_step(const py::object& states, const py::array& weights, const py::array& bias, const py::object& sigma,
-                   const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step,
-                   uint32_t stream, uint32_t first_row, const std::string& precision) {
+                   const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
+                   uint32_t first_row, const std::string& precision) {
     const LeftArgument left = left_argument(states, "states");
     const DType dtype = left.dtype, format = format_from(precision, dtype);
     const int64_t n = weights.shape(1);
@@ -127,7 +145,8 @@ py::dict half_step(const py::object& states, const py::array& weights, const py:
     p.draw = {seed, step, stream, first_row};
     p.dtype = dtype;
     p.format = format;
-    py::array mean = new_array(dtype, {left.m, n}), sample = new_array(dtype, {left.m, n}), log_z = new_array(dtype, {left.m});
+    py::array mean = new_array(dtype, {left.m, n}), sample = new_array(dtype, {left.m, n}),
+              log_z = new_array(dtype, {left.m});
     std::memset(log_z.mutable_data(), 0, size_t(log_z.nbytes()));
     p.mean = mean.mutable_data();
     p.sample = sample.mutable_data();
@@ -191,7 +210,8 @@ py::dict weight_update(const py::object& visible, const py::array& hidden, const
         const auto copy = [&]<class T>(T) {
             for (int64_t i = 0; i < V; ++i)
                 for (int64_t j = 0; j < H; ++j)
-                    static_cast<T*>(out.mutable_data())[i * H + j] = turned.as<T>()[(i / kPanel * H + j) * kPanel + i % kPanel];
+                    static_cast<T*>(out.mutable_data())[i * H + j] =
+                        turned.as<T>()[(i / kPanel * H + j) * kPanel + i % kPanel];
         };
         dtype == DType::f64 ? copy(double{}) : copy(float{});
         return out;
@@ -216,8 +236,10 @@ py::array column_sum(const py::object& x, const py::object& weight) {
 }
 
 py::array vector_math(const std::string& function, const py::array& x) {
-    const std::map<std::string, Function> names{{"exp", Function::exp}, {"log", Function::log},
-                                                {"sigmoid", Function::sigmoid}, {"softplus", Function::softplus},
+    const std::map<std::string, Function> names{{"exp", Function::exp},
+                                                {"log", Function::log},
+                                                {"sigmoid", Function::sigmoid},
+                                                {"softplus", Function::softplus},
                                                 {"probit", Function::probit}};
     const auto f = names.find(function);
     check(f != names.end(), "function is '" + function + "'; expected exp, log, sigmoid, softplus or probit");

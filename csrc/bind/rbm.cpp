@@ -69,15 +69,15 @@ void bind_rbm(py::module_& m) {
                const py::object& log_variance) {
                 check(components.ndim() == 2 && components.shape(0) == r.hiddens && components.shape(1) == r.visibles,
                       "components has shape " + shape_of(components));
-                if (dtype_of(components, "components") != r.dtype) throw py::type_error("components has the wrong dtype");
+                if (dtype_of(components, "components") != r.dtype)
+                    throw py::type_error("components has the wrong dtype");
                 contiguous(visible_bias, "visible_bias", r.dtype, {r.visibles});
                 contiguous(hidden_bias, "hidden_bias", r.dtype, {r.hiddens});
                 const void* z = nullptr;
-                if (!log_variance.is_none())
-                    z = contiguous(log_variance, "log_variance", r.dtype, {r.visibles}).data();
+                if (!log_variance.is_none()) z = contiguous(log_variance, "log_variance", r.dtype, {r.visibles}).data();
                 r.set_parameters(components.data(), components.strides(1) / components.itemsize(),
-                                 components.strides(0) / components.itemsize(), visible_bias.data(),
-                                 hidden_bias.data(), z);
+                                 components.strides(0) / components.itemsize(), visible_bias.data(), hidden_bias.data(),
+                                 z);
             },
             "components"_a, "visible_bias"_a, "hidden_bias"_a, "log_variance"_a = py::none(),
             "Sets weights (hiddens, visibles) and biases.")
@@ -144,8 +144,8 @@ void bind_rbm(py::module_& m) {
                 const RowsArgument rows = rows_argument(v, r.dtype, r.visibles, "X");
                 const bool log_z = what == "log_partition";
                 check(log_z || what == "mean" || what == "sample", "what is '" + what + "'");
-                py::array out = log_z ? new_array(r.dtype, {rows.rows.count})
-                                      : new_array(r.dtype, {rows.rows.count, r.hiddens});
+                py::array out =
+                    log_z ? new_array(r.dtype, {rows.rows.count}) : new_array(r.dtype, {rows.rows.count, r.hiddens});
                 void* p = out.mutable_data();
                 std::memset(p, 0, size_t(out.nbytes()));
                 py::gil_scoped_release release;

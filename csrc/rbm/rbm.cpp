@@ -167,8 +167,8 @@ void Rbm::hidden_given_visible(const Rows& v, void* mean, void* sample, void* lo
 }
 
 void Rbm::visible_given_hidden(const void* h, int64_t count, void* mean, void* sample, const Draw& draw) {
-    run(HalfStep{count, visibles, hiddens, Left{h, hiddens, 1}, to_visible_.data(), visible_bias_.data(),
-                 sigma_.data(), 1, visible, mean, sample, nullptr, -1, draw, dtype, format});
+    run(HalfStep{count, visibles, hiddens, Left{h, hiddens, 1}, to_visible_.data(), visible_bias_.data(), sigma_.data(),
+                 1, visible, mean, sample, nullptr, -1, draw, dtype, format});
 }
 
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
@@ -194,9 +194,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
 
     for (int64_t first = 0; first < count; first += o.batch_size) {
         const int64_t B = std::min(o.batch_size, count - first), C = o.persistent ? n_chains : B;
-        const auto draw = [&](Stream stream, int k) {
-            return Draw{seed, uint32_t(step + uint64_t(k)), stream, 0};
-        };
+        const auto draw = [&](Stream stream, int k) { return Draw{seed, uint32_t(step + uint64_t(k)), stream, 0}; };
         const auto finite_or = [&](bool ok, const char* tensor) {
             return ok ? std::nullopt : std::optional(Diverged{first / o.batch_size, tensor});
         };
@@ -328,8 +326,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
                 dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
             momentum_step(log_variance_.as<T>(), velocities + V + H, dz.data(), V, o.learning_rate, o.momentum);
             for (int64_t i = 0; i < V; ++i)
-                log_variance_.as<T>()[i] =
-                    std::clamp(log_variance_.as<T>()[i], T(kMinLogVariance), T(kMaxLogVariance));
+                log_variance_.as<T>()[i] = std::clamp(log_variance_.as<T>()[i], T(kMinLogVariance), T(kMaxLogVariance));
             set_log_variance(nullptr);
         }
 
@@ -393,23 +390,49 @@ void Rbm::anneal_as(T* v, int64_t count, const double* betas, int64_t n, const T
         for (int64_t j = 0; j < hiddens; ++j) hidden_bias.as<T>()[j] = T(scale) * b[j];
         std::fill(log_z.begin(), log_z.end(), T(0));
         const uint32_t draw_step = uint32_t(t);
-        run(HalfStep{count, hiddens, visibles, visible_states(v, visibles),
-                     to_hidden_ ? to_hidden_.data() : weights_.data(), hidden_bias.data(), nullptr, scale,
-                     Unit::bernoulli, nullptr, to > 0 ? hidden.data() : nullptr, log_z.data(), ratio,
-                     {draw_seed, draw_step, kAnnealing + kHidden, 0}, dtype, format});
+        run(HalfStep{count,
+                     hiddens,
+                     visibles,
+                     visible_states(v, visibles),
+                     to_hidden_ ? to_hidden_.data() : weights_.data(),
+                     hidden_bias.data(),
+                     nullptr,
+                     scale,
+                     Unit::bernoulli,
+                     nullptr,
+                     to > 0 ? hidden.data() : nullptr,
+                     log_z.data(),
+                     ratio,
+                     {draw_seed, draw_step, kAnnealing + kHidden, 0},
+                     dtype,
+                     format});
         for (int64_t c = 0; c < count; ++c) {
             double linear = 0;
             if (!gaussian)
-                for (int64_t i = 0; i < visibles; ++i) linear += double(v[c * visibles + i]) * double(a[i] - base_bias[i]);
+                for (int64_t i = 0; i < visibles; ++i)
+                    linear += double(v[c * visibles + i]) * double(a[i] - base_bias[i]);
             log_weight[c] += sign * double(log_z[size_t(c)]) + (to - from) * linear;
         }
         if (to > 0) {
             // Gaussian visibles keep mean and variance along the path; Bernoulli biases are interpolated
             for (int64_t i = 0; i < visibles; ++i)
                 visible_bias.as<T>()[i] = gaussian ? a[i] : T((1 - to) * double(base_bias[i]) + to * double(a[i]));
-            run(HalfStep{count, visibles, hiddens, Left{hidden.data(), hiddens, 1}, to_visible_.data(),
-                         visible_bias.data(), sigma_.data(), to, visible, nullptr, v, nullptr, -1,
-                         {draw_seed, draw_step, kAnnealing + kVisible, 0}, dtype, format});
+            run(HalfStep{count,
+                         visibles,
+                         hiddens,
+                         Left{hidden.data(), hiddens, 1},
+                         to_visible_.data(),
+                         visible_bias.data(),
+                         sigma_.data(),
+                         to,
+                         visible,
+                         nullptr,
+                         v,
+                         nullptr,
+                         -1,
+                         {draw_seed, draw_step, kAnnealing + kVisible, 0},
+                         dtype,
+                         format});
         }
         if (!tick(t)) return;
     }

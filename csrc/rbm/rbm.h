@@ -38,7 +38,7 @@ struct Diverged {
 };
 
 class Rbm {
-public:
+  public:
     Rbm(int64_t visibles, int64_t hiddens, Unit visible, DType dtype, DType format);
 
     const int64_t visibles, hiddens;
@@ -52,13 +52,13 @@ public:
     void get_parameters(void* weights, void* visible_bias, void* hidden_bias, void* log_variance) const;
 
     // What training carries from step to step, besides the parameters. All in dtype.
-    Array velocity;             // weight panels
-    Array bias_velocity;        // visibles + hiddens + visibles (log variance)
-    Array visible_offset;       // centring offsets and sparsity statistics: means over the data ...
-    Array hidden_offset;        // ... and a sliding mean of hidden activities
-    Array chains;               // n_chains x hiddens
+    Array velocity;        // weight panels
+    Array bias_velocity;   // visibles + hiddens + visibles (log variance)
+    Array visible_offset;  // centring offsets and sparsity statistics: means over the data ...
+    Array hidden_offset;   // ... and a sliding mean of hidden activities
+    Array chains;          // n_chains x hiddens
     int64_t n_chains = 0;
-    uint64_t step = 0;          // Gibbs steps made: names the random numbers
+    uint64_t step = 0;  // Gibbs steps made: names the random numbers
     uint64_t seed = 0;
     void set_chains(const void* states, int64_t count);
 
@@ -84,7 +84,7 @@ public:
     void anneal(void* v, int64_t count, const double* betas, int64_t n, const void* base_bias, double* log_weight,
                 uint64_t draw_seed, const std::function<bool(int64_t)>& tick);
 
-private:
+  private:
     template <class T>
     std::optional<Diverged> train_as(const Rows&, const int64_t*, int64_t, const void*, const TrainOptions&,
                                      const std::function<bool(int64_t)>&);
@@ -95,7 +95,7 @@ private:
     Left visible_states(const void* data, int64_t row_stride) const;
     void set_log_variance(const void* log_variance);
 
-    Array weights_;             // panels, visibles x hiddens, dtype: the master copy
+    Array weights_;                 // panels, visibles x hiddens, dtype: the master copy
     Array to_hidden_, to_visible_;  // panels of `format`; to_hidden_ only if format differs from dtype
     Array visible_bias_, hidden_bias_, log_variance_, precision_, sigma_;
 };

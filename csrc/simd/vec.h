@@ -32,12 +32,27 @@ typedef uint64_t vu64 __attribute__((vector_size(USF_BYTES)));
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-template <class T> struct VecOf;
-template <> struct VecOf<float> { using type = vf32; using mask = vi32; };
-template <> struct VecOf<double> { using type = vf64; using mask = vi64; };
-template <> struct VecOf<uint32_t> { using type = vu32; using mask = vi32; };
-template <class T> using Vec = typename VecOf<T>::type;
-template <class T> constexpr int kLanes = USF_BYTES / sizeof(T);
+template <class T>
+struct VecOf;
+template <>
+struct VecOf<float> {
+    using type = vf32;
+    using mask = vi32;
+};
+template <>
+struct VecOf<double> {
+    using type = vf64;
+    using mask = vi64;
+};
+template <>
+struct VecOf<uint32_t> {
+    using type = vu32;
+    using mask = vi32;
+};
+template <class T>
+using Vec = typename VecOf<T>::type;
+template <class T>
+constexpr int kLanes = USF_BYTES / sizeof(T);
 
 template <class V, class F>
 inline V bits(F x) {
@@ -187,7 +202,5 @@ inline vu32 to_bf16(vf32 x) {
 }  // namespace unsupfast::USF_ISA
 
 // The kernel of op P on this instruction set is f<float> or f<double>, by the op's dtype.
-#define USF_KERNEL_BY_DTYPE(P, f)                                                   \
-    USF_KERNEL(USF_ISA, P) {                                                        \
-        p.dtype == DType::f64 ? USF_ISA::f<double>(p, launch) : USF_ISA::f<float>(p, launch); \
-    }
+#define USF_KERNEL_BY_DTYPE(P, f) \
+    USF_KERNEL(USF_ISA, P) { p.dtype == DType::f64 ? USF_ISA::f<double>(p, launch) : USF_ISA::f<float>(p, launch); }

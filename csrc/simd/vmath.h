@@ -2,7 +2,6 @@
 // tests/test_vector.py. double: the C library lane by lane; float64 is for accuracy, not speed.
 #pragma once
 
-
 #include "philox.h"
 #include "simd/vec.h"
 
@@ -96,9 +95,9 @@ inline Vec<T> probit_of(Vec<T> u) {
         return p;
     };
     const float body[9] = {2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f, -4.39150654e-06f, 0.00021858087f,
-                           -0.00125372503f, -0.00417768164f, 0.246640727f, 1.50140941f};
+                           -0.00125372503f, -0.00417768164f, 0.246640727f,    1.50140941f};
     const float tail[9] = {-0.000200214257f, 0.000100950558f, 0.00134934322f, -0.00367342844f, 0.00573950773f,
-                           -0.0076224613f, 0.00943887047f, 1.00167406f, 2.83297682f};
+                           -0.0076224613f,   0.00943887047f,  1.00167406f,    2.83297682f};
     return (w < 5 ? poly(a, body) : poly(b, tail)) * x * 1.41421356f;
 }
 inline vf32 probit(vf32 u) { return probit_of<float>(u); }

@@ -1,4 +1,4 @@
-"""Unsupervised neural networks with hand-written CPU and CUDA kernels, in scikit-learn's manners."""
+"""Unsupervised neural networks with hand-written kernels, in scikit-learn's manners."""
 
 from __future__ import annotations
 

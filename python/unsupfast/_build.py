@@ -26,7 +26,9 @@ def build_info() -> dict[str, Any]:
     cuda = {
         "built": built,
         "usable": False,
-        "reason": "models train on the CPU in this version" if built else facts.pop("cuda_reason", ""),
+        "reason": "models train on the CPU in this version"
+        if built
+        else facts.pop("cuda_reason", ""),
         "architectures": facts.pop("cuda_archs", ""),
         "toolkit": facts.pop("cuda_version", ""),
     }

@@ -2,7 +2,8 @@
 
 References
 ----------
-.. [1] R. Salakhutdinov, I. Murray. "On the quantitative analysis of deep belief networks". ICML 2008.
+.. [1] R. Salakhutdinov, I. Murray. "On the quantitative analysis of deep belief networks".
+       ICML 2008.
 .. [2] Y. Burda, R. Grosse, R. Salakhutdinov. "Accurate and conservative estimates of MRF
        log-likelihood using reverse annealing". AISTATS 2015.
 """
@@ -85,8 +86,8 @@ class Machine:
         if units > MAX_EXACT_UNITS:
             layer = "hidden" if hidden else "visible"
             raise ValueError(
-                f"method='exact' enumerates the {layer} layer, which has {units} units; expected at "
-                f"most {MAX_EXACT_UNITS}: use method='ais'"
+                f"method='exact' enumerates the {layer} layer, which has {units} units; expected "
+                f"at most {MAX_EXACT_UNITS}: use method='ais'"
             )
         size = 1 << min(units, 13)
         for first in range(0, 1 << units, size):

@@ -1,7 +1,7 @@
 """The one training loop: epochs, history, callbacks, early stopping, checkpoints, interruption.
 
-A model hands its own pieces to :func:`run_epochs` (how to train an epoch, how to measure, how to copy
-and restore its state, how to save itself); what happens around them is the same for every model.
+A model hands its own pieces to :func:`run_epochs` (how to train an epoch, how to measure, how to
+copy and restore its state, how to save itself); what happens around them is the same for all.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def schedule_value(value: Any, epoch: int, name: str) -> float:
 
 
 def run_epochs(plan: Plan) -> None:
-    """Runs the plan. On divergence the state before the epoch is restored before the error goes on."""
+    """Runs the plan; on divergence the state before the epoch is put back."""
     best, best_state, waited = -math.inf, None, 0
     for epoch in plan.epochs:
         before = plan.snapshot()
@@ -119,7 +119,9 @@ def run_epochs(plan: Plan) -> None:
             plan.history.setdefault(key, []).append(value)
         if plan.save is not None and epoch % plan.save_every == 0:
             plan.save()
-        stop = any([callback(Event(plan.model, epoch, metrics)) is True for callback in plan.callbacks])
+        stop = any(
+            [callback(Event(plan.model, epoch, metrics)) is True for callback in plan.callbacks]
+        )
         if plan.patience is not None and plan.monitor is not None:
             if metrics[plan.monitor] > best:
                 best, best_state, waited = metrics[plan.monitor], plan.snapshot(), 0

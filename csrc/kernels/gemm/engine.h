@@ -7,7 +7,6 @@
 // density: results do not depend on the number of threads, and skipping zeros is exact.
 #pragma once
 
-
 #include "kernels/gemm/op.h"
 #include "simd/vec.h"
 
@@ -16,7 +15,9 @@ namespace unsupfast::USF_ISA {
 // Rows of a tile: accumulators, two vectors of columns and a broadcast have to fit the register file, and a
 // tile of rows is transposed in one square of registers.
 template <class T>
-constexpr int kTileRows = kLanes<T> >= 16 ? 14 : kLanes<T> == 8 && USF_BYTES == 32 ? 6 : kLanes<T>;
+constexpr int kTileRows = kLanes<T> >= 16                     ? 14
+                          : kLanes<T> == 8 && USF_BYTES == 32 ? 6
+                                                              : kLanes<T>;
 
 template <class T>
 struct Entry {
@@ -82,8 +83,8 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DTy
                 for (int64_t t = count * group / groups; t < count * (group + 1) / groups; ++t) {
                     const int64_t m0 = first_row(t0 + t);
                     const int rows = int(first_row(t0 + t + 1) - m0);
-                    tile_product<T>(reinterpret_cast<const Slot*>(slots + size_t(t) * stride), rows, k, right,
-                                    format, cols, tile);
+                    tile_product<T>(reinterpret_cast<const Slot*>(slots + size_t(t) * stride), rows, k, right, format,
+                                    cols, tile);
                     epilogue(m0, rows, n0, cols, tile);
                 }
             }

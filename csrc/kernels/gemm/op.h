@@ -11,24 +11,20 @@ namespace unsupfast {
 static constexpr int64_t kPanel = 32;
 
 static constexpr int64_t panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
-static constexpr int64_t padded_depth(DType format, int64_t k) {
-    return format == DType::bf16 ? (k + 1) / 2 * 2 : k;
-}
+static constexpr int64_t padded_depth(DType format, int64_t k) { return format == DType::bf16 ? (k + 1) / 2 * 2 : k; }
 static constexpr int64_t panel_elements(DType format, int64_t k, int64_t n) {
     return panels(n) * padded_depth(format, k) * kPanel;
 }
-static constexpr int64_t element_size(DType t) {
-    return t == DType::f64 ? 8 : t == DType::f32 ? 4 : 2;
-}
+static constexpr int64_t element_size(DType t) { return t == DType::f64 ? 8 : t == DType::f32 ? 4 : 2; }
 
 // The left operand, m x k: dense with any strides (in elements), or CSR. Row weights along k multiply
 // column k of it: signs of a contrast, sample weights, or 1 / sigma^2 of Gaussian units.
 struct Left {
     const void* data = nullptr;  // dense values, or CSR values
     int64_t row_stride = 0, col_stride = 1;
-    const int64_t* indptr = nullptr;  // CSR where not null: row i is [indptr[i], indptr[i+1])
-    const int32_t* indices = nullptr; // sorted within a row
-    const void* k_scale = nullptr;    // k weights or null
+    const int64_t* indptr = nullptr;   // CSR where not null: row i is [indptr[i], indptr[i+1])
+    const int32_t* indices = nullptr;  // sorted within a row
+    const void* k_scale = nullptr;     // k weights or null
 };
 
 // C (m x n, row-major, leading dimension ldc) = alpha A B + beta C. dtype (f32 or f64) is that of A, C

@@ -18,11 +18,10 @@ void gemm(const Gemm& p) {
 template <class T>
 void pack_panels(const PackPanels& p) {
     const T* src = static_cast<const T*>(p.src);
-    ref::fill_panels<T>(p.k, p.n, p.format, p.dst,
-                        [&](int64_t i, int64_t j) {
-                            const T scale = p.k_scale ? static_cast<const T*>(p.k_scale)[i] : T(1);
-                            return src[i * p.row_stride + j * p.col_stride] * scale;
-                        });
+    ref::fill_panels<T>(p.k, p.n, p.format, p.dst, [&](int64_t i, int64_t j) {
+        const T scale = p.k_scale ? static_cast<const T*>(p.k_scale)[i] : T(1);
+        return src[i * p.row_stride + j * p.col_stride] * scale;
+    });
 }
 
 template <class T>

@@ -5,8 +5,11 @@
 
 #include "kernels/gemm/op.h"
 
-#define USF_REF_BY_DTYPE(P, f) \
-    USF_KERNEL(ref, P) { (void)launch; p.dtype == DType::f64 ? f<double>(p) : f<float>(p); }
+#define USF_REF_BY_DTYPE(P, f)                              \
+    USF_KERNEL(ref, P) {                                    \
+        (void)launch;                                       \
+        p.dtype == DType::f64 ? f<double>(p) : f<float>(p); \
+    }
 
 namespace unsupfast::ref {
 

@@ -59,12 +59,12 @@ void dense_tile(const void* a, const void* b, int64_t k, DType format, int64_t c
         const bool one = cols - c <= L;
         if constexpr (sizeof(T) == 4)
             if (format == DType::bf16) {
-                (one ? dense_block_bf16<MR, 1> : dense_block_bf16<MR, 2>)(
-                    (k + 1) / 2, static_cast<const uint32_t*>(a), static_cast<const uint32_t*>(b) + c, out + c);
+                (one ? dense_block_bf16<MR, 1> : dense_block_bf16<MR, 2>)((k + 1) / 2, static_cast<const uint32_t*>(a),
+                                                                          static_cast<const uint32_t*>(b) + c, out + c);
                 continue;
             }
-        (one ? dense_block<T, MR, 1> : dense_block<T, MR, 2>)(k, static_cast<const T*>(a),
-                                                               static_cast<const T*>(b) + c, out + c);
+        (one ? dense_block<T, MR, 1> : dense_block<T, MR, 2>)(k, static_cast<const T*>(a), static_cast<const T*>(b) + c,
+                                                              out + c);
     }
 }
 
@@ -122,8 +122,7 @@ void sparse_tile(const Slot* slot, int rows, int64_t k, const void* b, T* out) {
     constexpr int R = most(1, 8 * kLanes<T> / kPanel);
     const E* lists = reinterpret_cast<const E*>(slot + 1);
     int r = 0;
-    for (; r + R <= rows; r += R)
-        sparse_rows<T, kBf16, R>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
+    for (; r + R <= rows; r += R) sparse_rows<T, kBf16, R>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
     for (; r < rows; ++r) sparse_rows<T, kBf16, 1>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
 }
 
@@ -328,8 +327,9 @@ void turn_panels(const TurnPanels& p, const Launch& launch) {
                         if constexpr (sizeof(T) == 4)
                             if (bf16 && p.same)
                                 for (int64_t q = 0; q < L && i + q < p.k; q += 2)
-                                    store(static_cast<uint32_t*>(p.same) + (panel * depth / 2 + (i + q) / 2) * kPanel + c,
-                                          to_bf16(v[q]) | to_bf16(v[q + 1]) << 16);
+                                    store(
+                                        static_cast<uint32_t*>(p.same) + (panel * depth / 2 + (i + q) / 2) * kPanel + c,
+                                        to_bf16(v[q]) | to_bf16(v[q + 1]) << 16);
                         if (!p.turned) continue;
                         transpose<T>(v);
                         const int64_t column = panel * kPanel + c;  // row of the transpose
@@ -367,8 +367,7 @@ void column_sum(const ColumnSum& p, const Launch& launch) {
             const int64_t n = least(p.cols - c, L);
             Vec<T> acc = p.beta == 0 ? Vec<T>{} : load_n(out + c, n) * T(p.beta);
             const T* x = static_cast<const T*>(p.x.data) + c;
-            for (int64_t i = 0; i < p.rows; ++i, x += p.x.row_stride)
-                acc += load_n(x, n) * (weight ? weight[i] : T(1));
+            for (int64_t i = 0; i < p.rows; ++i, x += p.x.row_stride) acc += load_n(x, n) * (weight ? weight[i] : T(1));
             store_n(out + c, acc, n);
         }
     });
@@ -397,9 +396,12 @@ template <class T>
 void tile_product(const Slot* slot, int rows, int64_t k, const void* panel, DType format, int64_t cols, T* out) {
     static constexpr auto dense = dense_table<T>(std::make_integer_sequence<int, kTileRows<T>>());
     switch (slot->kind) {
-        case Packed::dense: return dense.f[rows - 1](slot + 1, panel, k, format, cols, out);
-        case Packed::ones: return sparse_tile<T, false, int32_t>(slot, rows, k, panel, out);
-        case Packed::entries: break;
+        case Packed::dense:
+            return dense.f[rows - 1](slot + 1, panel, k, format, cols, out);
+        case Packed::ones:
+            return sparse_tile<T, false, int32_t>(slot, rows, k, panel, out);
+        case Packed::entries:
+            break;
     }
     if (format == DType::bf16)
         sparse_tile<T, sizeof(T) == 4, Entry<T>>(slot, rows, k, panel, out);

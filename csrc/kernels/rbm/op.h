@@ -42,7 +42,7 @@ struct HalfStep {
 // gradient of Gaussian visibles. Null pointers switch an item off; without velocity momentum must be 0.
 struct WeightUpdate {
     int64_t visibles, hiddens, rows;
-    Left visible;        // visibles x rows: transposed states, rows x visibles row-major in memory
+    Left visible;          // visibles x rows: transposed states, rows x visibles row-major in memory
     const void* hidden;    // rows x hiddens, row-major
     const void* contrast;  // rows
     void *weights, *velocity;

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "kernels/gemm/ref.h"
 #include "elementary.h"
+#include "kernels/gemm/ref.h"
 
 namespace unsupfast {
 namespace {

@@ -51,8 +51,7 @@ void half_step(const HalfStep& p, const Launch& launch) {
                             const int64_t n = least(cols - j, L), at = (m0 + r) * p.n + n0 + j;
                             const Vec<T> x = load(tile + r * kPanel + j) * scale + load_n(bias + n0 + j, n);
                             if (partial)
-                                terms += first_n<T>(
-                                    ratio < 0 ? softplus(x) : softplus(x) - softplus(x * ratio), n);
+                                terms += first_n<T>(ratio < 0 ? softplus(x) : softplus(x) - softplus(x * ratio), n);
                             if (!mean && !sample) continue;
                             const Vec<T> centre = p.unit == Unit::bernoulli ? sigmoid(x) : x;
                             if (mean) store_n(mean + at, centre, n);
@@ -85,10 +84,9 @@ void weight_update(const WeightUpdate& p, const Launch& launch) {
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.hiddens) * p.visibles) * sizeof(T)));
 
     // the hidden states become the right operand: rows x hiddens
-    void* hidden = launch.scratch(kRightScratch,
-                                  size_t(panel_elements(p.format, p.rows, p.hiddens) * element_size(p.format)));
-    const PackPanels pack{p.rows, p.hiddens, p.hidden, p.hiddens, 1, hidden, p.dtype, p.format,
-                          p.contrast};
+    void* hidden =
+        launch.scratch(kRightScratch, size_t(panel_elements(p.format, p.rows, p.hiddens) * element_size(p.format)));
+    const PackPanels pack{p.rows, p.hiddens, p.hidden, p.hiddens, 1, hidden, p.dtype, p.format, p.contrast};
     USF_KERNEL_NAME(USF_ISA, PackPanels)(pack, launch);
 
     multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch,

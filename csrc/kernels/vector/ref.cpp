@@ -1,8 +1,8 @@
 // Plain loops: the meaning of the vector family.
 #include "kernels/vector/op.h"
 
-#include "kernels/gemm/ref.h"
 #include "elementary.h"
+#include "kernels/gemm/ref.h"
 
 namespace unsupfast {
 namespace {
@@ -12,11 +12,21 @@ void vector_math(const VectorMath& p) {
     const T* x = static_cast<const T*>(p.x);
     T* y = static_cast<T*>(p.y);
     for (int64_t i = 0; i < p.n; ++i) switch (p.f) {
-            case Function::exp: y[i] = std::exp(x[i]); break;
-            case Function::log: y[i] = std::log(x[i]); break;
-            case Function::sigmoid: y[i] = sigmoid(x[i]); break;
-            case Function::softplus: y[i] = softplus(x[i]); break;
-            case Function::probit: y[i] = probit(x[i]); break;
+            case Function::exp:
+                y[i] = std::exp(x[i]);
+                break;
+            case Function::log:
+                y[i] = std::log(x[i]);
+                break;
+            case Function::sigmoid:
+                y[i] = sigmoid(x[i]);
+                break;
+            case Function::softplus:
+                y[i] = softplus(x[i]);
+                break;
+            case Function::probit:
+                y[i] = probit(x[i]);
+                break;
         }
 }
 

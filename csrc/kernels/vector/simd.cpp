@@ -16,11 +16,16 @@ namespace {
 template <class T>
 Vec<T> apply(Function f, Vec<T> x) {
     switch (f) {
-        case Function::exp: return exp(x);
-        case Function::log: return log(x);
-        case Function::sigmoid: return sigmoid(x);
-        case Function::softplus: return softplus(x);
-        case Function::probit: return probit(x);
+        case Function::exp:
+            return exp(x);
+        case Function::log:
+            return log(x);
+        case Function::sigmoid:
+            return sigmoid(x);
+        case Function::softplus:
+            return softplus(x);
+        case Function::probit:
+            return probit(x);
     }
     return x;
 }

@@ -114,9 +114,7 @@ def _core() -> Any:
     return module
 
 
-def ours_half_step(
-    v: np.ndarray, W: np.ndarray, precision: str, sample: bool
-) -> Callable[[], Any]:
+def ours_half_step(v: np.ndarray, W: np.ndarray, precision: str, sample: bool) -> Callable[[], Any]:
     """Return a function that computes v W, or samples of Bernoulli(sigmoid(v W))."""
     product = _core().PackedProduct(W, precision)
     out = np.empty((v.shape[0], W.shape[1]), np.float32)

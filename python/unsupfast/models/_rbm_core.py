@@ -1,0 +1,282 @@
+"""What an RBM estimator is made of: its attributes as a compiled machine, its layers, its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .. import _core
+from ..io import save_model
+
+__all__ = ["RBMCore", "seed_from"]
+
+# Rows per call of the compiled code, so that batched inference needs bounded memory.
+_CHUNK_ROWS = 8192
+_OPTIMIZER = ("velocity", "bias_velocity", "visible_offset", "hidden_offset")
+
+
+def seed_from(rng: np.random.RandomState) -> int:
+    """A 64-bit seed for the compiled code's random numbers."""
+    high, low = rng.randint(0, 2**32, size=2, dtype=np.uint64)
+    return int(high) << 32 | int(low)
+
+
+class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The learned attributes, and everything computed from them without training."""
+
+    n_components: int
+    batch_size: int
+    precision: str
+    visible: str
+    components_: np.ndarray
+    intercept_hidden_: np.ndarray
+    intercept_visible_: np.ndarray
+    log_variance_: np.ndarray
+    h_samples_: np.ndarray
+    history_: dict[str, list[float]]
+    n_iter_: int
+    _data_mean: np.ndarray
+    _optimizer: dict[str, np.ndarray] | None
+    _seed: int
+    _step: int
+
+    def _input_dtypes(self) -> Any:
+        if self.precision in ("float32", "bfloat16"):
+            return np.float32
+        return np.float64 if self.precision == "float64" else (np.float64, np.float32)
+
+    def _validate(self, X, *, reset: bool):
+        """X checked, in a dtype that we compute in, C-contiguous or canonical CSR."""
+        X = validate_data(
+            self, X, accept_sparse="csr", reset=reset, dtype=self._input_dtypes(), order="C"
+        )
+        if sp.issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        return X
+
+    # ------------------------------------------------------------------ the compiled machine
+
+    def _new_core(self) -> Any:
+        dtype = self.components_.dtype
+        precision = "bfloat16" if self.precision == "bfloat16" else dtype.name
+        hiddens, visibles = self.components_.shape
+        return _core.Rbm(visibles, hiddens, self.visible == "gaussian", dtype.name, precision)
+
+    def _synced_core(self) -> Any:
+        """The compiled machine with the parameters of this estimator's attributes."""
+        dtype = self.components_.dtype
+        shape = self.components_.shape
+        cached = self.__dict__.get("_core_cache")
+        key = (shape, dtype.name, self.precision, self.visible)
+        if cached is None or cached[0] != key:
+            cached = (key, self._new_core())
+            self._core_cache = cached
+        log_variance = getattr(self, "log_variance_", None)
+        cached[1].set_parameters(
+            self.components_,
+            np.ascontiguousarray(self.intercept_visible_, dtype),
+            np.ascontiguousarray(self.intercept_hidden_, dtype),
+            None if log_variance is None else np.ascontiguousarray(log_variance, dtype),
+        )
+        return cached[1]
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state.pop("_core_cache", None)
+        return state
+
+    def _rows(self, X) -> Any:
+        """X as the compiled code takes rows: an array, or a CSR tuple."""
+        dtype = self.components_.dtype
+        if sp.issparse(X):
+            return (
+                X.indptr.astype(np.int64, copy=False),
+                X.indices.astype(np.int32, copy=False),
+                np.ascontiguousarray(X.data, dtype),
+            )
+        return np.ascontiguousarray(X, dtype)
+
+    def _by_chunks(self, X, function) -> np.ndarray:
+        core = self._synced_core()
+        n = X.shape[0]
+        if n <= _CHUNK_ROWS:
+            return function(core, self._rows(X))
+        parts = [
+            function(core, self._rows(X[i : i + _CHUNK_ROWS])) for i in range(0, n, _CHUNK_ROWS)
+        ]
+        return np.concatenate(parts)
+
+    # ------------------------------------------------------------------ the layers
+
+    def _mean_hiddens(self, v):
+        """P(h=1|v) of shape (n_samples, n_components), or (n_components,) for one row."""
+        return _rowwise(v, lambda X: self._by_chunks(X, _hidden("mean")))
+
+    def _sample_hiddens(self, v, rng):
+        """Boolean states drawn from P(h|v) with a NumPy RandomState."""
+        seed = seed_from(rng)
+        return (
+            _rowwise(
+                v, lambda X: self._synced_core().hidden_given_visible(self._rows(X), "sample", seed)
+            )
+            > 0.5
+        )
+
+    def _sample_visibles(self, h, rng):
+        """States drawn from P(v|h) with a RandomState: boolean, or real for Gaussian units."""
+        seed = seed_from(rng)
+        v = _rowwise(
+            h, lambda H: self._synced_core().visible_given_hidden(self._rows(H), "sample", seed)
+        )
+        return v > 0.5 if self.visible == "bernoulli" else v
+
+    def _free_energy(self, v):
+        """F(v) = -log sum_h exp(-E(v, h)), of shape (n_samples,)."""
+        log_z = self._by_chunks(v, _hidden("log_partition"))
+        if self.visible == "bernoulli":
+            return -safe_sparse_dot(v, self.intercept_visible_) - log_z
+        deviation = (v.toarray() if sp.issparse(v) else v) - self.intercept_visible_
+        return 0.5 * (deviation**2 * np.exp(-self.log_variance_)).sum(axis=1) - log_z
+
+    def _reconstruct(self, X):
+        def both(core, rows):
+            return core.visible_given_hidden(core.hidden_given_visible(rows, "mean"), "mean")
+
+        return self._by_chunks(X, both)
+
+    def _pseudo_likelihood(self, v, rng) -> np.ndarray:
+        # The feature to flip is a hash of the row and the seed, not of the row's position: scores
+        # do not depend on which other rows are scored with it.
+        rows = np.arange(v.shape[0])
+        log_z = self._by_chunks(v, _hidden("log_partition")).astype(np.float64)
+        index = (
+            rows,
+            (_mix(log_z.view(np.uint64) ^ np.uint64(seed_from(rng))) % v.shape[1]).astype(int),
+        )
+        if sp.issparse(v):
+            change = 1 - 2 * np.asarray(v[index], dtype=self.components_.dtype).ravel()
+            flipped = sp.csr_array(v) + sp.csr_array((change, index), shape=v.shape)
+            flipped.sum_duplicates()
+        else:
+            flipped = np.array(v, dtype=self.components_.dtype)
+            flipped[index] = 1 - flipped[index]
+        difference = self._free_energy(flipped) - self._free_energy(v)
+        return -v.shape[1] * np.logaddexp(0, -difference)
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path) -> None:
+        """Write the model, with everything needed to go on training, to a safetensors file."""
+        check_is_fitted(self)
+        save_model(self, path)
+
+    def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        tensors = {
+            "components": np.ascontiguousarray(self.components_),
+            "intercept_hidden": self.intercept_hidden_,
+            "intercept_visible": self.intercept_visible_,
+            "log_variance": self.log_variance_,
+            "h_samples": self.h_samples_,
+            "data_mean": self._data_mean,
+        }
+        for name, value in (self._optimizer or {}).items():
+            tensors[f"optimizer.{name}"] = value
+        # Not the paths: a file from elsewhere must not name what the next fit reads or writes.
+        parameters = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if isinstance(value, (bool, int, float, str, type(None)))
+            and name not in ("checkpoint", "resume")
+        }
+        meta = {
+            "parameters": parameters,
+            "seed": str(self._seed),
+            "step": self._step,
+            "n_iter": self.n_iter_,
+            "history": self.history_,
+        }
+        if hasattr(self, "feature_names_in_"):
+            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
+        return tensors, meta
+
+    def _set_state(self, tensors, meta) -> None:
+        components = np.asarray(tensors["components"])
+        hiddens, visibles = components.shape
+        chains = tensors["h_samples"].shape[0]
+        packed = _core.Rbm(visibles, hiddens, False, components.dtype.name, components.dtype.name)
+        shapes = {
+            "components": (hiddens, visibles),
+            "intercept_hidden": (hiddens,),
+            "intercept_visible": (visibles,),
+            "log_variance": (visibles,),
+            "data_mean": (visibles,),
+            "h_samples": (chains, hiddens),
+            **{f"optimizer.{name}": x.shape for name, x in packed.get_state().items()},
+        }
+        for name, shape in shapes.items():
+            if name not in tensors:
+                if name.startswith("optimizer."):
+                    continue
+                raise ValueError(f"the file has no tensor {name!r}")
+            tensor = tensors[name]
+            if tensor.shape != shape or tensor.dtype != components.dtype:
+                raise ValueError(
+                    f"tensor {name!r} of the file is {tensor.shape} {tensor.dtype}; expected "
+                    f"{shape} {components.dtype}"
+                )
+            if not np.isfinite(tensor).all():
+                raise ValueError(f"tensor {name!r} of the file has values that are not finite")
+        self.components_ = components
+        self.intercept_hidden_ = np.array(tensors["intercept_hidden"])
+        self.intercept_visible_ = np.array(tensors["intercept_visible"])
+        self.log_variance_ = np.array(tensors["log_variance"])
+        self.h_samples_ = np.array(tensors["h_samples"])
+        self._data_mean = np.array(tensors["data_mean"])
+        self._optimizer = {
+            name: np.array(tensors[f"optimizer.{name}"])
+            for name in _OPTIMIZER
+            if f"optimizer.{name}" in tensors
+        } or None
+        self._seed, self._step = int(meta["seed"]), int(meta["step"])
+        self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
+        self.n_features_in_ = visibles
+        self._n_features_out = hiddens
+        if "feature_names" in meta:
+            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
+
+    @classmethod
+    def _from_state(cls, tensors, meta):
+        model = cls(**meta["parameters"])
+        model._set_state(tensors, meta)
+        return model
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _hidden(what: str):
+    return lambda core, rows: core.hidden_given_visible(rows, what)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014): well-mixed bits of 64-bit words."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _rowwise(x, function):
+    """Applies a function of two-dimensional rows to rows or to a single one."""
+    if sp.issparse(x):
+        return function(sp.csr_array(x))
+    x = np.asarray(x)
+    return function(x[None])[0] if x.ndim == 1 else function(x)

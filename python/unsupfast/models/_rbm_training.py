@@ -1,0 +1,441 @@
+"""How an RBM estimator is trained: arguments, epochs over arrays and streams, resuming."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
+
+from .. import _core
+from ..datasets import stream_batches
+from ..io import load_state, save_model
+from ..training import DivergenceError, Plan, run_epochs, schedule_value
+from ._rbm_core import RBMCore, seed_from
+
+__all__ = ["RBMTraining"]
+
+# Rows that the measures of the history are taken on.
+_MONITOR_ROWS = 1000
+# Mini-batches that a stream is shuffled within.
+_STREAM_BATCHES = 64
+
+
+class RBMTraining(RBMCore):
+    """Fitting, in the terms of :class:`unsupfast.RBM`, which documents the parameters."""
+
+    learning_rate: Any
+    momentum: Any
+    k: Any
+    n_iter: int
+    verbose: int
+    random_state: Any
+    method: str
+    weight_decay: float
+    l1: float
+    centering: bool
+    sparsity_target: float | None
+    sparsity_cost: float
+    learn_sigma: bool
+    shuffle: bool
+    validation_fraction: float | None
+    patience: int | None
+    callbacks: Any
+    checkpoint: Any
+    checkpoint_every: int
+    resume: Any
+
+    # ------------------------------------------------------------------ arguments
+
+    def _check_parameters(self) -> None:
+        def integer(name, low):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+                raise TypeError(f"{name} is {value!r}; expected an integer")
+            if value < low:
+                raise ValueError(f"{name} is {value}; expected at least {low}")
+
+        def option(name, allowed):
+            value = getattr(self, name)
+            if value not in allowed:
+                expected = ", ".join(map(repr, allowed))
+                raise ValueError(f"{name} is {value!r}; expected one of {expected}")
+
+        def real(name, low, high=np.inf, *, open_low=False, open_high=False):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or isinstance(value, bool):
+                raise TypeError(f"{name} is {value!r}; expected a number")
+            ok = (low < value if open_low else low <= value) and (
+                value < high if open_high else value <= high
+            )
+            if not (ok and np.isfinite(float(value))):
+                raise ValueError(
+                    f"{name} is {value}; expected a value in "
+                    f"{'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
+                )
+
+        for name, low in (("n_components", 1), ("batch_size", 1), ("n_iter", 0)):
+            integer(name, low)
+        integer("checkpoint_every", 1)
+        option("method", ("pcd", "cd"))
+        option("visible", ("bernoulli", "gaussian"))
+        option("precision", ("auto", "float32", "float64", "bfloat16"))
+        option("device", ("auto", "cpu"))
+        for name in ("weight_decay", "l1", "sparsity_cost"):
+            real(name, 0)
+        if self.sparsity_target is not None:
+            real("sparsity_target", 0, 1, open_low=True, open_high=True)
+        if self.validation_fraction is not None:
+            real("validation_fraction", 0, 1, open_low=True, open_high=True)
+        if self.patience is not None:
+            integer("patience", 1)
+            if self.validation_fraction is None:
+                raise ValueError("patience needs validation_fraction: there is no held-out score")
+        self._rates(0)
+        self._gibbs_steps(0)
+
+    def _gibbs_steps(self, epoch: int) -> int:
+        k = schedule_value(self.k, epoch, "k")
+        if k < 1 or k != int(k):
+            raise ValueError(f"k is {k:g} in epoch {epoch}; expected an integer of at least 1")
+        return int(k)
+
+    def _rates(self, epoch: int) -> tuple[float, float]:
+        rate = schedule_value(self.learning_rate, epoch, "learning_rate")
+        momentum = schedule_value(self.momentum, epoch, "momentum")
+        if rate <= 0:
+            raise ValueError(
+                f"learning_rate is {rate} in epoch {epoch}; expected a positive number"
+            )
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum} in epoch {epoch}; expected a value in [0, 1)")
+        return rate, momentum
+
+    # ------------------------------------------------------------------ training
+
+    def _initialise(self, n_features: int, dtype, rng: np.random.RandomState) -> None:
+        self.components_ = np.asarray(
+            rng.normal(0, 0.01, (self.n_components, n_features)), order="F", dtype=dtype
+        )
+        self._n_features_out = self.n_components
+        self.intercept_hidden_ = np.zeros(self.n_components, dtype)
+        self.intercept_visible_ = np.zeros(n_features, dtype)
+        self.log_variance_ = np.zeros(n_features, dtype)
+        self.h_samples_ = np.zeros((self.batch_size, self.n_components), dtype)
+        self._seed = seed_from(rng)
+        self._step = 0
+        self._optimizer: dict[str, np.ndarray] | None = None
+        self.n_iter_ = 0
+        self.history_: dict[str, list[float]] = {}
+
+    def _load_core(self) -> Any:
+        """A compiled machine holding parameters and everything training carries along."""
+        core = self._synced_core()
+        core.set_chains(np.ascontiguousarray(self.h_samples_, self.components_.dtype))
+        core.seed, core.step = self._seed, self._step
+        if self._optimizer is None:
+            fresh = self._new_core().get_state()
+            fresh["visible_offset"] = np.ascontiguousarray(self._data_mean, self.components_.dtype)
+            self._optimizer = fresh
+        core.set_state(self._optimizer)
+        return core
+
+    def _store_core(self, core) -> None:
+        (
+            self.components_,
+            self.intercept_visible_,
+            self.intercept_hidden_,
+            self.log_variance_,
+        ) = core.get_parameters()
+        self.h_samples_ = core.get_chains()
+        self._optimizer, self._step = core.get_state(), core.step
+
+    def _options(self, epoch: int, batch_size: int) -> Any:
+        options = _core.TrainOptions()
+        options.batch_size = batch_size
+        options.k = self._gibbs_steps(epoch)
+        options.persistent = self.method == "pcd"
+        options.learning_rate, options.momentum = self._rates(epoch)
+        options.l2, options.l1 = self.weight_decay, self.l1
+        options.centering = self.centering
+        options.sparsity_target = -1.0 if self.sparsity_target is None else self.sparsity_target
+        options.sparsity_cost = self.sparsity_cost
+        options.learn_sigma = self.learn_sigma
+        return options
+
+    def _train_rows(self, X, order, row_weight, epoch: int, batch_size: int, tick=None) -> None:
+        """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
+        core = self._load_core()
+        try:
+            diverged = core.train(
+                self._rows(X), order, row_weight, self._options(epoch, batch_size), tick
+            )
+        except BaseException:
+            self._store_core(core)
+            raise
+        if diverged is not None:
+            batch, tensor = diverged
+            raise DivergenceError(
+                f"training diverged: the {tensor} are not finite after mini-batch {batch + 1} of "
+                f"epoch {epoch + 1}; the model keeps its state from before that epoch. Lower "
+                f"learning_rate (now {self._rates(epoch)[0]:g}) or scale the data."
+            )
+        self._store_core(core)
+
+    def fit(self, X, y=None, row_weight=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or iterable of those
+            Training data; a memory-mapped float32 or float64 array is read as it is needed. CSR is
+            computed sparse. An iterable is read once per epoch and shuffled within blocks of 64
+            mini-batches.
+        y : ignored
+        row_weight : array-like of shape (n_samples,) or None, default=None
+            Non-negative weight of each row in its mini-batch. Equivalent to repeating rows only in
+            expectation, which is why it is not called ``sample_weight``: scikit-learn promises that
+            to be exact.
+
+        Returns
+        -------
+        self : RBM
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad arguments, naming the argument.
+        DivergenceError
+            If a parameter stops being finite; the state before that epoch is kept.
+        """
+        self._check_parameters()
+        if _is_stream(X):
+            return self._fit_stream(X, row_weight)
+        X = self._validate(X, reset=True)
+        if row_weight is not None:
+            row_weight = _check_sample_weight(
+                row_weight, X, dtype=X.dtype, ensure_non_negative=True
+            )
+        rng = check_random_state(self.random_state)
+        self._initialise(X.shape[1], X.dtype, rng)
+        self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
+        if self.resume is not None:
+            self._resume(self.resume, X.shape[1], X.dtype)
+
+        rows, held_out = np.arange(X.shape[0]), None
+        if self.validation_fraction is not None:
+            n_held_out = int(np.ceil(self.validation_fraction * len(rows)))
+            if not 0 < n_held_out < len(rows):
+                raise ValueError(
+                    f"validation_fraction is {self.validation_fraction}, which leaves no rows to "
+                    f"train on out of n_samples = {len(rows)}"
+                )
+            mixed = np.random.default_rng([self._seed, 1]).permutation(len(rows))
+            rows, held_out = np.sort(mixed[n_held_out:]), np.sort(mixed[:n_held_out])
+
+        def train(epoch: int) -> None:
+            order = rows
+            if self.shuffle:
+                order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
+            with _Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
+                self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
+
+        monitor = X[rows[:_MONITOR_ROWS]]
+        validation = None if held_out is None else X[held_out]
+        self._run(train, lambda epoch: self._measure(monitor, validation, epoch), X=X)
+        return self
+
+    def _run(self, train, measure, X=None) -> None:
+        """The epochs that are left, through the common loop."""
+
+        def report(event) -> None:
+            # for Bernoulli visibles the line that scikit-learn's BernoulliRBM prints
+            if "pseudo_log_likelihood" in event.metrics:
+                score = f"pseudo-likelihood = {event.metrics['pseudo_log_likelihood']:.2f}"
+            else:
+                score = f"reconstruction error = {event.metrics['reconstruction_error']:.4f}"
+            print(
+                f"[{type(self).__name__}] Iteration {event.epoch}, {score}, "
+                f"time = {event.metrics['seconds']:.2f}s"
+            )
+
+        def finished(event) -> None:
+            self.n_iter_ = event.epoch
+
+        callbacks = [finished]
+        if self.verbose:
+            callbacks.append(report)
+        callbacks.extend(self.callbacks or ())
+        state = (
+            "components_",
+            "intercept_visible_",
+            "intercept_hidden_",
+            "log_variance_",
+            "h_samples_",
+            "_optimizer",
+            "_step",
+            "n_iter_",
+        )
+        done = self.n_iter_
+
+        def save() -> None:
+            self.n_iter_ = len(self.history_["epoch"]) if self.history_ else done
+            save_model(self, self.checkpoint)
+
+        run_epochs(
+            Plan(
+                model=self,
+                epochs=range(done + 1, self.n_iter + 1),
+                train=train,
+                measure=measure,
+                # arrays are replaced, never written in place, so references are enough
+                snapshot=lambda: {name: getattr(self, name) for name in state},
+                restore=lambda saved: self.__dict__.update(saved),
+                save=save if self.checkpoint is not None else None,
+                save_every=self.checkpoint_every,
+                history=self.history_,
+                monitor="validation_score" if self.patience is not None else None,
+                patience=self.patience,
+                callbacks=callbacks,
+            )
+        )
+
+    def _measure(self, X, validation, epoch: int) -> dict[str, float]:
+        rng = np.random.RandomState(self._seed % 2**32)
+        metrics: dict[str, float] = {}
+        if self.visible == "bernoulli":
+            metrics["pseudo_log_likelihood"] = float(self._pseudo_likelihood(X, rng).mean())
+        else:
+            metrics["reconstruction_error"] = self._reconstruction_error(X)
+        if validation is not None:
+            gap = self._free_energy(validation).mean() - self._free_energy(X).mean()
+            metrics["free_energy_gap"] = float(gap)
+            if self.visible == "bernoulli":
+                score = float(self._pseudo_likelihood(validation, rng).mean())
+                metrics["validation_pseudo_log_likelihood"] = score
+            else:
+                score = -self._reconstruction_error(validation)
+                metrics["validation_reconstruction_error"] = -score
+            metrics["validation_score"] = score
+        return metrics
+
+    def _reconstruction_error(self, X) -> float:
+        dense = X.toarray() if sp.issparse(X) else X
+        return float(np.mean((self._reconstruct(X) - dense) ** 2))
+
+    def _fit_stream(self, stream: Iterable[Any], row_weight):
+        for name, value in (
+            ("row_weight", row_weight),
+            ("validation_fraction", self.validation_fraction),
+        ):
+            if value is not None:
+                raise ValueError(
+                    f"{name} is not supported for an iterable of batches; expected None"
+                )
+        if iter(stream) is stream and self.n_iter > 1:
+            raise ValueError(
+                "X is an iterator, which can be read once only, but n_iter is "
+                f"{self.n_iter}; expected n_iter=1 or an iterable that can be read again"
+            )
+        size = self.batch_size * _STREAM_BATCHES
+        rng = check_random_state(self.random_state)
+        first: dict[str, Any] = {}
+
+        def train(epoch: int) -> None:
+            for block, X in enumerate(stream_batches(stream, size)):
+                X = self._validate(X, reset=not first)
+                if not first:
+                    self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
+                    self._initialise(X.shape[1], X.dtype, rng)
+                    if self.resume is not None:
+                        self._resume(self.resume, X.shape[1], X.dtype)
+                    first["X"] = X[:_MONITOR_ROWS]
+                order = np.arange(X.shape[0])
+                if self.shuffle:
+                    order = np.random.default_rng([self._seed, 2, epoch, block]).permutation(order)
+                self._train_rows(X, order, None, epoch - 1, self.batch_size)
+            if not first:
+                raise ValueError("X is an iterable without any batch; expected at least one")
+
+        # parameters are created at the first block; these are placeholders for the common loop
+        self._initialise(1, np.float32, np.random.RandomState(0))
+        self._run(train, lambda epoch: self._measure(first["X"], None, epoch))
+        return self
+
+    def partial_fit(self, X, y=None, row_weight=None):
+        """One update on the mini-batch X, as scikit-learn's BernoulliRBM does.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : ignored
+        row_weight : array-like of shape (n_samples,) or None, default=None
+
+        Returns
+        -------
+        self : RBM
+        """
+        self._check_parameters()
+        first = not hasattr(self, "components_")
+        X = self._validate(X, reset=first)
+        if first:
+            self.random_state_ = check_random_state(self.random_state)
+            self._initialise(X.shape[1], X.dtype, self.random_state_)
+            self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
+        dtype = self.components_.dtype
+        if row_weight is not None:
+            row_weight = _check_sample_weight(row_weight, X, dtype=dtype, ensure_non_negative=True)
+        before = dict(self.__dict__)
+        try:
+            self._train_rows(X, np.arange(X.shape[0]), row_weight, self.n_iter_, X.shape[0])
+        except DivergenceError:
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def _resume(self, path, n_features: int, dtype) -> None:
+        tensors, meta, _ = load_state(path)
+        shape = (self.n_components, n_features)
+        found = tensors.get("components")
+        if found is None or found.shape != shape or found.dtype != dtype:
+            got = "no components" if found is None else f"{found.shape} {found.dtype}"
+            raise ValueError(
+                f"resume: {path} holds {got}; expected components of shape {shape} {dtype}"
+            )
+        self._set_state(tensors, meta)
+
+
+def _is_stream(X) -> bool:
+    return (
+        isinstance(X, Iterable)
+        and not isinstance(X, (list, tuple, str, bytes, dict))
+        and not sp.issparse(X)
+        and not hasattr(X, "__array__")
+        and not hasattr(X, "shape")
+    )
+
+
+class _Progress:
+    """A tqdm bar over the rows of an epoch, or nothing."""
+
+    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int):
+        self._bar = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=rows, desc=f"epoch {epoch}/{n_epochs}", unit="rows", leave=False)
+
+    def __enter__(self):
+        return self if self._bar is not None else None
+
+    def __call__(self, done: int) -> None:
+        assert self._bar is not None
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *error) -> None:
+        if self._bar is not None:
+            self._bar.close()
