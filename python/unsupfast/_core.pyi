@@ -280,7 +280,7 @@ def weight_update(
     hidden: numpy.ndarray,
     weights: numpy.ndarray,
     velocity: typing.Any,
-    k_scale: numpy.ndarray,
+    contrast: numpy.ndarray,
     row_scale: typing.Any = None,
     rank_one: collections.abc.Sequence[tuple[numpy.ndarray, numpy.ndarray]] = [],
     rate: typing.SupportsFloat | typing.SupportsIndex = 1.0,
