@@ -92,12 +92,11 @@ inline CsrArgument csr_argument(const py::tuple& t, DType dtype, int64_t cols, c
     check(n >= 0 && indices.size() == nnz && indptr.at(0) == 0 && indptr.at(n) == nnz, name + ": CSR sizes disagree");
     const int64_t* p = indptr.data();
     const int32_t* j = indices.data();
-    for (int64_t i = 0; i < n; ++i) {
-        check(p[i] <= p[i + 1], name + ": CSR indptr decreases");
+    for (int64_t i = 0; i < n; ++i) check(p[i] <= p[i + 1], name + ": CSR indptr decreases");
+    for (int64_t i = 0; i < n; ++i)
         for (int64_t e = p[i]; e < p[i + 1]; ++e)
             check(j[e] >= 0 && j[e] < cols && (e == p[i] || j[e - 1] < j[e]),
                   name + ": CSR indices are out of range or not strictly increasing within a row");
-    }
     return {n, p, j, values.data(), py::make_tuple(indptr, indices, values)};
 }
 

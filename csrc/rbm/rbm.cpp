@@ -37,6 +37,17 @@ void momentum_step(T* parameter, T* velocity, const T* gradient, int64_t n, doub
     }
 }
 
+template <class T>
+void copy_row(const Rows& rows, int64_t row, T* to, int64_t n) {
+    const T* data = static_cast<const T*>(rows.data);
+    if (!rows.indptr) {
+        std::copy_n(data + row * rows.row_stride, n, to);
+        return;
+    }
+    std::fill_n(to, n, T(0));
+    for (int64_t e = rows.indptr[row]; e < rows.indptr[row + 1]; ++e) to[rows.indices[e]] = data[e];
+}
+
 // The rows of one mini-batch followed by the model's rows, as CSR and transposed: what the gradient of a
 // sparse batch is computed from.
 template <class T>
@@ -181,7 +192,9 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
                                       const TrainOptions& o, const std::function<bool(int64_t)>& tick) {
     const int64_t V = visibles, H = hiddens, max_batch = std::min(o.batch_size, std::max<int64_t>(count, 1));
     const int64_t model_rows = o.persistent ? n_chains : max_batch;
-    const bool gaussian = visible == Unit::gaussian, sparse = rows.indptr != nullptr;
+    const bool gaussian = visible == Unit::gaussian;
+    // Gaussian units need every deviation from the mean: sparse rows are unpacked batch by batch.
+    const bool sparse = rows.indptr != nullptr && !gaussian;
     // rows [0, B) are data, rows [B, B + C) the model's: one product over both gives the contrast
     Array states(dtype, (max_batch + model_rows) * V), activities(dtype, (max_batch + model_rows) * H);
     Array samples(dtype, std::max(max_batch, model_rows) * H);
@@ -211,13 +224,13 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         // scaled by 1 / total where a gradient is finished.
         for (int64_t b = 0; b < B; ++b) contrast[size_t(b)] = share[size_t(b)];
         for (int64_t c = 0; c < C; ++c) contrast[size_t(B + c)] = o.persistent ? -total / T(C) : -share[size_t(c)];
-        if (sparse) {
-            batch.clear();
-            for (int64_t b = 0; b < B; ++b) batch.add(rows, order[first + b]);
-        } else {
-            for (int64_t b = 0; b < B; ++b)
-                std::memcpy(v + b * V, static_cast<const T*>(rows.data) + order[first + b] * rows.row_stride,
-                            size_t(V) * sizeof(T));
+        if (sparse) batch.clear();
+        for (int64_t b = 0; b < B; ++b) {
+            const int64_t row = order[first + b];
+            if (sparse)
+                batch.add(rows, row);
+            else
+                copy_row(rows, row, v + b * V, V);
         }
         Rows data{B, v, V};
         if (sparse) data = {B, batch.values.data(), 0, batch.indptr.data(), batch.indices.data()};
@@ -293,6 +306,19 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         u.format = format;
         run(u);
 
+        if (gaussian && o.learn_sigma) {
+            // d log p / d log sigma^2 = E[(v - a)^2] / (2 sigma^2) - E[v W h] / sigma^2, data minus model
+            std::fill(dz.begin(), dz.end(), T(0));
+            const T* a = visible_bias_.as<T>();
+            for (int64_t b = 0; b < B + C; ++b)
+                for (int64_t i = 0; i < V; ++i) {
+                    const T d = v[b * V + i] - a[i];
+                    dz[size_t(i)] += contrast[size_t(b)] * d * d;
+                }
+            for (int64_t i = 0; i < V; ++i)
+                dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
+        }
+
         // ---- biases; in centred form the biases follow the weights: a_centred = a + W lambda
         momentum_step(visible_bias_.as<T>(), velocities, dv.data(), V, o.learning_rate, o.momentum);
         momentum_step(hidden_bias_.as<T>(), velocities + V, dh.data(), H, o.learning_rate, o.momentum);
@@ -314,16 +340,6 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
             }
         }
         if (gaussian && o.learn_sigma) {
-            // d log p / d log sigma^2 = E[(v - a)^2] / (2 sigma^2) - E[v W h] / sigma^2, data minus model
-            std::fill(dz.begin(), dz.end(), T(0));
-            const T* a = visible_bias_.as<T>();
-            for (int64_t b = 0; b < B + C; ++b)
-                for (int64_t i = 0; i < V; ++i) {
-                    const T d = v[b * V + i] - a[i];
-                    dz[size_t(i)] += contrast[size_t(b)] * d * d;
-                }
-            for (int64_t i = 0; i < V; ++i)
-                dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
             momentum_step(log_variance_.as<T>(), velocities + V + H, dz.data(), V, o.learning_rate, o.momentum);
             for (int64_t i = 0; i < V; ++i)
                 log_variance_.as<T>()[i] = std::clamp(log_variance_.as<T>()[i], T(kMinLogVariance), T(kMaxLogVariance));

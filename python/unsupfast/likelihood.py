@@ -138,8 +138,11 @@ def _log_mean_exp_interval(
 ) -> tuple[float, tuple[float, float]]:
     n = len(log_weights)
     value = float(logsumexp(log_weights) - np.log(n))
-    index = rng.integers(0, n, size=(_BOOTSTRAP_SAMPLES, n))
-    means = logsumexp(log_weights[index], axis=1) - np.log(n)
+    scaled = np.exp(log_weights - log_weights.max())
+    means = [
+        np.log(scaled[rng.integers(0, n, size=n)].mean()) + log_weights.max()
+        for _ in range(_BOOTSTRAP_SAMPLES)
+    ]
     low, high = np.quantile(means, [0.025, 0.975])
     return value, (float(low), float(high))
 

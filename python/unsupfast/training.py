@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 __all__ = ["DivergenceError", "Event", "schedule_value"]
 
 
@@ -52,6 +54,8 @@ class Plan:
     train : trains one epoch (number); may raise DivergenceError or KeyboardInterrupt.
     measure : metrics after an epoch, given its number.
     snapshot, restore : copy the state that training changes, and put it back.
+    remember : told the state of the best epoch so far, for the model to save with checkpoints.
+    best_state : that state, from the checkpoint that is resumed.
     save : write a checkpoint, or None.
     history : dict of lists, extended in place by one value per metric and epoch.
     monitor : metric for early stopping; larger is better.
@@ -64,6 +68,8 @@ class Plan:
     measure: Callable[[int], dict[str, float]]
     snapshot: Callable[[], Any]
     restore: Callable[[Any], None]
+    remember: Callable[[Any], None]
+    best_state: Any = None
     save: Callable[[], None] | None = None
     save_every: int = 1
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -86,10 +92,12 @@ def schedule_value(value: Any, epoch: int, name: str) -> float:
     """
     if callable(value):
         value = value(epoch)
-    elif isinstance(value, (list, tuple)):
-        if not value:
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) == 0:
             raise ValueError(f"{name} is an empty sequence; expected at least one value")
         value = value[min(epoch, len(value) - 1)]
+    if isinstance(value, (str, bytes, bool)):
+        raise TypeError(f"{name} gave {value!r} for epoch {epoch}; expected a number")
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -104,8 +112,12 @@ def schedule_value(value: Any, epoch: int, name: str) -> float:
 
 def run_epochs(plan: Plan) -> None:
     """Runs the plan; on divergence the state before the epoch is put back."""
-    best, best_state, waited = -math.inf, None, 0
-    for epoch in plan.epochs:
+    best, waited = -math.inf, 0
+    for score in plan.history.get(plan.monitor or "", ()):  # of the epochs before a resumption
+        best, waited = (score, 0) if score > best else (best, waited + 1)
+    best_state = plan.best_state
+    epochs = plan.epochs if plan.patience is None or waited < plan.patience else range(0)
+    for epoch in epochs:
         before = plan.snapshot()
         begin = time.perf_counter()
         try:
@@ -115,19 +127,27 @@ def run_epochs(plan: Plan) -> None:
             raise
         seconds = time.perf_counter() - begin
         metrics = {"epoch": float(epoch), "seconds": seconds, **plan.measure(epoch)}
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                plan.restore(before)
+                raise DivergenceError(
+                    f"training diverged: {name} is {value} after epoch {epoch}; the model keeps "
+                    "its state from before that epoch. Lower learning_rate or scale the data."
+                )
         for key, value in metrics.items():
             plan.history.setdefault(key, []).append(value)
-        if plan.save is not None and epoch % plan.save_every == 0:
-            plan.save()
-        stop = any(
-            [callback(Event(plan.model, epoch, metrics)) is True for callback in plan.callbacks]
-        )
+        stop = False
         if plan.patience is not None and plan.monitor is not None:
             if metrics[plan.monitor] > best:
                 best, best_state, waited = metrics[plan.monitor], plan.snapshot(), 0
+                plan.remember(best_state)
             else:
                 waited += 1
-                stop = stop or waited >= plan.patience
+                stop = waited >= plan.patience
+        if plan.save is not None and epoch % plan.save_every == 0:
+            plan.save()
+        for callback in plan.callbacks:
+            stop = callback(Event(plan.model, epoch, metrics)) is True or stop
         if stop:
             break
     if best_state is not None:

@@ -59,7 +59,7 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DTy
     const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>;
     const size_t stride = slot_bytes<T>(k);
     // left operand in blocks that stay in the outer caches
-    const int64_t block = least(tiles, most(8, int64_t((8 << 20) / stride)));
+    const int64_t block = least(tiles, most(8, int64_t((1 << 20) / stride)));
     char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block)));
     const size_t panel_bytes = size_t(padded_depth(format, k) * kPanel * element_size(format));
     const auto first_row = [&](int64_t tile) { return m * tile / tiles; };  // tiles of even height

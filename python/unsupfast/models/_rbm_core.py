@@ -17,6 +17,7 @@ __all__ = ["RBMCore", "seed_from"]
 
 # Rows per call of the compiled code, so that batched inference needs bounded memory.
 _CHUNK_ROWS = 8192
+_LEARNED = ("components_", "intercept_hidden_", "intercept_visible_", "log_variance_", "h_samples_")
 _OPTIMIZER = ("velocity", "bias_velocity", "visible_offset", "hidden_offset")
 
 
@@ -42,6 +43,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_iter_: int
     _data_mean: np.ndarray
     _optimizer: dict[str, np.ndarray] | None
+    _best_state: dict[str, Any] | None
     _seed: int
     _step: int
 
@@ -55,10 +57,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = validate_data(
             self, X, accept_sparse="csr", reset=reset, dtype=self._input_dtypes(), order="C"
         )
-        if sp.issparse(X) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        return X
+        return _canonical(X)
 
     # ------------------------------------------------------------------ the compiled machine
 
@@ -95,6 +94,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """X as the compiled code takes rows: an array, or a CSR tuple."""
         dtype = self.components_.dtype
         if sp.issparse(X):
+            X = _canonical(X)
             return (
                 X.indptr.astype(np.int64, copy=False),
                 X.indices.astype(np.int32, copy=False),
@@ -187,19 +187,27 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         }
         for name, value in (self._optimizer or {}).items():
             tensors[f"optimizer.{name}"] = value
+        best = self._best_state or {}
+        for name in set(_LEARNED) & set(best):
+            tensors[f"best.{name}"] = np.ascontiguousarray(best[name])
         # Not the paths: a file from elsewhere must not name what the next fit reads or writes.
-        parameters = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if isinstance(value, (bool, int, float, str, type(None)))
-            and name not in ("checkpoint", "resume")
-        }
+        parameters = {}
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, (np.generic, np.ndarray)):
+                value = value.tolist()
+            if isinstance(value, (bool, int, float, str, list, tuple, type(None))) and name not in (
+                "checkpoint",
+                "resume",
+                "callbacks",
+            ):
+                parameters[name] = value
         meta = {
             "parameters": parameters,
             "seed": str(self._seed),
             "step": self._step,
             "n_iter": self.n_iter_,
             "history": self.history_,
+            "best": {name: best[name] for name in ("_step", "n_iter_") if name in best},
         }
         if hasattr(self, "feature_names_in_"):
             meta["feature_names"] = [str(name) for name in self.feature_names_in_]
@@ -219,9 +227,10 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "h_samples": (chains, hiddens),
             **{f"optimizer.{name}": x.shape for name, x in packed.get_state().items()},
         }
+        shapes.update({f"best.{name}": shapes[name.rstrip("_")] for name in _LEARNED})
         for name, shape in shapes.items():
             if name not in tensors:
-                if name.startswith("optimizer."):
+                if name.startswith(("optimizer.", "best.")):
                     continue
                 raise ValueError(f"the file has no tensor {name!r}")
             tensor = tensors[name]
@@ -243,6 +252,11 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             for name in _OPTIMIZER
             if f"optimizer.{name}" in tensors
         } or None
+        self._best_state = None
+        if all(f"best.{name}" in tensors for name in _LEARNED):
+            # of the optimiser only what follows is kept: nothing trains on from the best state
+            self._best_state = {name: np.array(tensors[f"best.{name}"]) for name in _LEARNED}
+            self._best_state.update(meta["best"])
         self._seed, self._step = int(meta["seed"]), int(meta["step"])
         self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
         self.n_features_in_ = visibles
@@ -261,6 +275,14 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _canonical(X):
+    """CSR with sorted column indices, each once; X itself where it is that or dense."""
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def _hidden(what: str):

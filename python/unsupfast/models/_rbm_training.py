@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import numbers
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +23,8 @@ __all__ = ["RBMTraining"]
 
 # Rows that the measures of the history are taken on.
 _MONITOR_ROWS = 1000
+_MAX_GIBBS_STEPS = 1_000_000
+_CHECKED_EPOCHS = 10_000
 # Mini-batches that a stream is shuffled within.
 _STREAM_BATCHES = 64
 
@@ -85,6 +89,19 @@ class RBMTraining(RBMCore):
         option("visible", ("bernoulli", "gaussian"))
         option("precision", ("auto", "float32", "float64", "bfloat16"))
         option("device", ("auto", "cpu"))
+        for name in ("centering", "learn_sigma", "shuffle"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise TypeError(f"{name} is {getattr(self, name)!r}; expected True or False")
+        if not isinstance(self.verbose, (numbers.Integral, np.bool_)):
+            raise TypeError(f"verbose is {self.verbose!r}; expected an integer or a bool")
+        for name in ("checkpoint", "resume"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (str, bytes, os.PathLike)):
+                raise TypeError(f"{name} is {value!r}; expected a path or None")
+        if self.callbacks is not None and (
+            not isinstance(self.callbacks, Iterable) or not all(map(callable, self.callbacks))
+        ):
+            raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
         for name in ("weight_decay", "l1", "sparsity_cost"):
             real(name, 0)
         if self.sparsity_target is not None:
@@ -95,13 +112,17 @@ class RBMTraining(RBMCore):
             integer("patience", 1)
             if self.validation_fraction is None:
                 raise ValueError("patience needs validation_fraction: there is no held-out score")
-        self._rates(0)
-        self._gibbs_steps(0)
+        # Schedules are walked through now: an error in the tenth epoch would be a late one.
+        for epoch in range(max(1, min(self.n_iter, _CHECKED_EPOCHS))):
+            self._rates(epoch)
+            self._gibbs_steps(epoch)
 
     def _gibbs_steps(self, epoch: int) -> int:
         k = schedule_value(self.k, epoch, "k")
-        if k < 1 or k != int(k):
-            raise ValueError(f"k is {k:g} in epoch {epoch}; expected an integer of at least 1")
+        if not 1 <= k <= _MAX_GIBBS_STEPS or k != int(k):
+            raise ValueError(
+                f"k is {k:g} in epoch {epoch}; expected an integer from 1 to {_MAX_GIBBS_STEPS}"
+            )
         return int(k)
 
     def _rates(self, epoch: int) -> tuple[float, float]:
@@ -128,7 +149,8 @@ class RBMTraining(RBMCore):
         self.h_samples_ = np.zeros((self.batch_size, self.n_components), dtype)
         self._seed = seed_from(rng)
         self._step = 0
-        self._optimizer: dict[str, np.ndarray] | None = None
+        self._optimizer = None
+        self._best_state = None
         self.n_iter_ = 0
         self.history_: dict[str, list[float]] = {}
 
@@ -167,7 +189,9 @@ class RBMTraining(RBMCore):
         options.learn_sigma = self.learn_sigma
         return options
 
-    def _train_rows(self, X, order, row_weight, epoch: int, batch_size: int, tick=None) -> None:
+    def _train_rows(
+        self, X, order, row_weight, epoch: int, batch_size: int, tick=None, batches_before: int = 0
+    ) -> None:
         """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
         core = self._load_core()
         try:
@@ -180,7 +204,8 @@ class RBMTraining(RBMCore):
         if diverged is not None:
             batch, tensor = diverged
             raise DivergenceError(
-                f"training diverged: the {tensor} are not finite after mini-batch {batch + 1} of "
+                f"training diverged: the {tensor} are not finite after mini-batch "
+                f"{batches_before + batch + 1} of "
                 f"epoch {epoch + 1}; the model keeps its state from before that epoch. Lower "
                 f"learning_rate (now {self._rates(epoch)[0]:g}) or scale the data."
             )
@@ -217,12 +242,10 @@ class RBMTraining(RBMCore):
             return self._fit_stream(X, row_weight)
         X = self._validate(X, reset=True)
         if row_weight is not None:
-            row_weight = _check_sample_weight(
-                row_weight, X, dtype=X.dtype, ensure_non_negative=True
-            )
+            row_weight = _check_row_weight(row_weight, X, X.dtype)
         rng = check_random_state(self.random_state)
         self._initialise(X.shape[1], X.dtype, rng)
-        self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
+        self._data_mean = _mean_row(X)
         if self.resume is not None:
             self._resume(self.resume, X.shape[1], X.dtype)
 
@@ -263,10 +286,11 @@ class RBMTraining(RBMCore):
                 f"time = {event.metrics['seconds']:.2f}s"
             )
 
-        def finished(event) -> None:
-            self.n_iter_ = event.epoch
+        def measured(epoch: int) -> dict[str, float]:
+            self.n_iter_ = epoch
+            return measure(epoch)
 
-        callbacks = [finished]
+        callbacks = []
         if self.verbose:
             callbacks.append(report)
         callbacks.extend(self.callbacks or ())
@@ -280,22 +304,18 @@ class RBMTraining(RBMCore):
             "_step",
             "n_iter_",
         )
-        done = self.n_iter_
-
-        def save() -> None:
-            self.n_iter_ = len(self.history_["epoch"]) if self.history_ else done
-            save_model(self, self.checkpoint)
-
         run_epochs(
             Plan(
                 model=self,
-                epochs=range(done + 1, self.n_iter + 1),
+                epochs=range(self.n_iter_ + 1, self.n_iter + 1),
                 train=train,
-                measure=measure,
+                measure=measured,
                 # arrays are replaced, never written in place, so references are enough
                 snapshot=lambda: {name: getattr(self, name) for name in state},
                 restore=lambda saved: self.__dict__.update(saved),
-                save=save if self.checkpoint is not None else None,
+                remember=lambda best: self.__dict__.update(_best_state=best),
+                best_state=self._best_state,
+                save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
                 save_every=self.checkpoint_every,
                 history=self.history_,
                 monitor="validation_score" if self.patience is not None else None,
@@ -341,29 +361,34 @@ class RBMTraining(RBMCore):
                 "X is an iterator, which can be read once only, but n_iter is "
                 f"{self.n_iter}; expected n_iter=1 or an iterable that can be read again"
             )
-        size = self.batch_size * _STREAM_BATCHES
-        rng = check_random_state(self.random_state)
-        first: dict[str, Any] = {}
+        blocks = stream_batches(stream, self.batch_size * _STREAM_BATCHES)
+        head = next(blocks, None)
+        if head is None:
+            raise ValueError("X is an iterable without any batch; expected at least one")
+        head = self._validate(head, reset=True)
+        self._initialise(head.shape[1], head.dtype, check_random_state(self.random_state))
+        self._data_mean = _mean_row(head)
+        if self.resume is not None:
+            self._resume(self.resume, head.shape[1], head.dtype)
+        passes = iter([itertools.chain([head], blocks)])
 
         def train(epoch: int) -> None:
-            for block, X in enumerate(stream_batches(stream, size)):
-                X = self._validate(X, reset=not first)
-                if not first:
-                    self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
-                    self._initialise(X.shape[1], X.dtype, rng)
-                    if self.resume is not None:
-                        self._resume(self.resume, X.shape[1], X.dtype)
-                    first["X"] = X[:_MONITOR_ROWS]
+            size = self.batch_size * _STREAM_BATCHES
+            for block, X in enumerate(next(passes, stream_batches(stream, size))):
+                X = self._validate(X, reset=False)
                 order = np.arange(X.shape[0])
                 if self.shuffle:
                     order = np.random.default_rng([self._seed, 2, epoch, block]).permutation(order)
-                self._train_rows(X, order, None, epoch - 1, self.batch_size)
-            if not first:
-                raise ValueError("X is an iterable without any batch; expected at least one")
+                self._train_rows(
+                    X,
+                    order,
+                    None,
+                    epoch - 1,
+                    self.batch_size,
+                    batches_before=block * _STREAM_BATCHES,
+                )
 
-        # parameters are created at the first block; these are placeholders for the common loop
-        self._initialise(1, np.float32, np.random.RandomState(0))
-        self._run(train, lambda epoch: self._measure(first["X"], None, epoch))
+        self._run(train, lambda epoch: self._measure(head[:_MONITOR_ROWS], None, epoch))
         return self
 
     def partial_fit(self, X, y=None, row_weight=None):
@@ -385,10 +410,10 @@ class RBMTraining(RBMCore):
         if first:
             self.random_state_ = check_random_state(self.random_state)
             self._initialise(X.shape[1], X.dtype, self.random_state_)
-            self._data_mean = np.asarray(X.mean(axis=0), dtype=X.dtype).ravel()
+            self._data_mean = _mean_row(X)
         dtype = self.components_.dtype
         if row_weight is not None:
-            row_weight = _check_sample_weight(row_weight, X, dtype=dtype, ensure_non_negative=True)
+            row_weight = _check_row_weight(row_weight, X, dtype)
         before = dict(self.__dict__)
         try:
             self._train_rows(X, np.arange(X.shape[0]), row_weight, self.n_iter_, X.shape[0])
@@ -407,6 +432,23 @@ class RBMTraining(RBMCore):
                 f"resume: {path} holds {got}; expected components of shape {shape} {dtype}"
             )
         self._set_state(tensors, meta)
+
+
+def _check_row_weight(row_weight, X, dtype) -> np.ndarray:
+    try:
+        return _check_sample_weight(row_weight, X, dtype=dtype, ensure_non_negative=True)
+    except (TypeError, ValueError) as error:
+        reason = str(error).replace("sample_weight", "row_weight")
+        raise type(error)(f"row_weight: {reason}") from None
+
+
+def _mean_row(X) -> np.ndarray:
+    """The mean of the rows, the same to the bit for dense and sparse rows."""
+    if sp.issparse(X):
+        total = np.bincount(X.indices, weights=X.data, minlength=X.shape[1])
+    else:
+        total = X.sum(axis=0, dtype=np.float64)
+    return (total / X.shape[0]).astype(X.dtype)
 
 
 def _is_stream(X) -> bool:

@@ -270,7 +270,10 @@ class RBM(RBMTraining):
         start = self._machine().sample_base(n_samples, self._base_bias(), generator).astype(dtype)
         mask = None
         if clamp is not None:
-            values = np.asarray(clamp, dtype=dtype)
+            try:
+                values = np.asarray(clamp, dtype=dtype)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"clamp is not an array of numbers: {error}") from None
             if values.shape not in ((n_features,), (n_samples, n_features)):
                 raise ValueError(
                     f"clamp has shape {values.shape}; expected ({n_features},) or "
