@@ -88,6 +88,18 @@ def likelihood(model: Any, X: np.ndarray, temperatures: int) -> dict[str, Any]:
     return {"mean": estimate.value, "low": low, "high": high, "seconds": seconds}
 
 
+def draw(model: Any, path: str) -> None:
+    """Draw 100 filters, and the means of 100 chains after 1000 Gibbs steps from noise."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    uf.plot.filters(model, image_shape=(28, 28), n=100, ax=left)
+    samples = model.sample(100, 1000, mean=True, random_state=0)
+    uf.plot.samples(samples, image_shape=(28, 28), ax=right)
+    uf.plot.save(figure, path)
+    print(f"written: {path}")
+
+
 def main() -> int:
     """Run the recipes asked for and write one JSON."""
     parser = argparse.ArgumentParser(
@@ -101,6 +113,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, help="default: the recipe's own")
     parser.add_argument("--rate", type=float, help="default: the recipe's own")
     parser.add_argument("--temperatures", type=int, default=10_000)
+    parser.add_argument("--picture", help="write filters and samples of the last model here")
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--out", help="folder for the JSON (default: bench/results or here)")
     args = parser.parse_args()
@@ -169,6 +182,8 @@ def main() -> int:
             )
     harness.write_json(path, document)
     print(f"written: {path}")
+    if args.picture:
+        draw(model, args.picture)
     return 0
 
 

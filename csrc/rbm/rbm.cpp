@@ -200,6 +200,8 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
     Array samples(dtype, std::max(max_batch, model_rows) * H);
     std::vector<T> contrast(max_batch + model_rows), share(max_batch + model_rows);
     std::vector<T> dv(V), dh(H), dz(V), row_dot(V), rank_right(H), mean_h(H), offset_shift(V), row_scale(V);
+    Array turned_step;
+    if (o.centering) turned_step = Array(dtype, panel_elements(dtype, H, V));
     SparseBatch<T> batch;
     T *v = states.as<T>(), *h = activities.as<T>();
     T* velocities = bias_velocity.as<T>();
@@ -323,21 +325,11 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         momentum_step(visible_bias_.as<T>(), velocities, dv.data(), V, o.learning_rate, o.momentum);
         momentum_step(hidden_bias_.as<T>(), velocities + V, dh.data(), H, o.learning_rate, o.momentum);
         if (o.centering) {
-            const T *mu = offset_shift.data(), *lambda = hidden_offset.as<T>(), *dw = velocity.as<T>();
-            for (int64_t panel = 0; panel < panels(H); ++panel) {
-                const int64_t n0 = panel * kPanel, cols = std::min(kPanel, H - n0);
-                T along[kPanel] = {};
-                for (int64_t i = 0; i < V; ++i) {
-                    const T* row = dw + (panel * V + i) * kPanel;
-                    T s = 0;
-                    for (int64_t j = 0; j < cols; ++j) {
-                        s += row[j] * lambda[n0 + j];
-                        along[j] += mu[i] * row[j];
-                    }
-                    visible_bias_.as<T>()[i] -= s;
-                }
-                for (int64_t j = 0; j < cols; ++j) hidden_bias_.as<T>()[n0 + j] -= along[j];
-            }
+            // velocity is the step just made on the weights
+            run(TurnPanels{V, H, velocity.data(), turned_step.data(), nullptr, nullptr, dtype, dtype});
+            run(Gemm{1, V, H, Left{hidden_offset.data()}, turned_step.data(), visible_bias_.data(), V, -1, 1, dtype,
+                     dtype});
+            run(Gemm{1, H, V, Left{offset_shift.data()}, velocity.data(), hidden_bias_.data(), H, -1, 1, dtype, dtype});
         }
         if (gaussian && o.learn_sigma) {
             momentum_step(log_variance_.as<T>(), velocities + V + H, dz.data(), V, o.learning_rate, o.momentum);
