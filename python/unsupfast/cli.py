@@ -253,9 +253,9 @@ def _load_data(
 
 
 def _read(path: Path, key: str | None) -> Any:
-    from .datasets import _regular_file, read_array
+    from .readers import read_array, regular_file
 
-    _regular_file(path)  # before it is opened: opening a pipe would wait for ever
+    regular_file(path)  # before it is opened: opening a pipe would wait for ever
     # Mapped if that is possible, so that data larger than memory pass through.
     with path.open("rb") as file:
         magic = file.read(4)

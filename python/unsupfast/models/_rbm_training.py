@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from .. import _core
-from ..datasets import stream_batches
 from ..io import load_state, save_model
+from ..readers import stream_batches
 from ..training import DivergenceError, Plan, run_epochs, schedule_value
 from ._rbm_core import RBMCore, seed_from
 
