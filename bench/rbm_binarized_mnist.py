@@ -40,7 +40,12 @@ class Recipe:
 RECIPES = {
     "cd1": Recipe({"method": "cd"}, 0.05, 150, "CD-1"),
     "cd10": Recipe({"method": "cd", "k": 10}, 0.05, 30, "CD-10"),
-    "pcd": Recipe({"method": "pcd", "centering": True}, 0.05, 150, "PCD-1, centred"),
+    "pcd": Recipe(
+        {"method": "pcd", "centering": True, "weight_decay": 1e-3},
+        0.05,
+        150,
+        "PCD-1, centred, weight decay 0.001",
+    ),
     "pcd-plain": Recipe({"method": "pcd"}, 0.05, 150, "PCD-1"),
     "pcd5": Recipe({"method": "pcd", "k": 5, "centering": True}, 0.05, 60, "PCD-5, centred"),
 }
