@@ -177,8 +177,7 @@ void pack_csr(const Left& a, int64_t m0, int rows, int64_t k, bool bf16, Slot* s
     finish_lists<T>(slot, rows, k, bf16);
 }
 
-// Loads one vector of a tile: lanes run along k (row fixed) or along the rows (k fixed), whichever is
-// contiguous in memory.
+// Non-zeros of an outer x inner block, vector by vector where the inner stride is 1.
 template <class T>
 int64_t count_nonzeros(const T* src, int64_t outer, int64_t outer_stride, int64_t inner, int64_t inner_stride) {
     int64_t count = 0;
@@ -269,7 +268,6 @@ void pack_dense(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slo
 
 // ---------------------------------------------------------------- right operands
 
-// v[i] = columns [c, c + lanes) of row k0 + i of the panel starting at column n0, zero outside the matrix
 template <class T>
 void pack_panels(const PackPanels& p, const Launch& launch) {
     constexpr int L = kLanes<T>;

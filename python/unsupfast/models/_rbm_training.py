@@ -269,10 +269,10 @@ class RBMTraining(RBMCore):
 
         monitor = X[rows[:_MONITOR_ROWS]]
         validation = None if held_out is None else X[held_out]
-        self._run(train, lambda epoch: self._measure(monitor, validation, epoch), X=X)
+        self._run(train, lambda epoch: self._measure(monitor, validation, epoch))
         return self
 
-    def _run(self, train, measure, X=None) -> None:
+    def _run(self, train, measure) -> None:
         """The epochs that are left, through the common loop."""
 
         def report(event) -> None:
