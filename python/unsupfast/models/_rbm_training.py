@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight
 
 from .. import _core
 from ..io import load_state, save_model
@@ -435,11 +434,18 @@ class RBMTraining(RBMCore):
 
 
 def _check_row_weight(row_weight, X, dtype) -> np.ndarray:
+    # Our own check: what scikit-learn's refuses differs between its versions.
     try:
-        return _check_sample_weight(row_weight, X, dtype=dtype, ensure_non_negative=True)
+        weight = np.array(row_weight, dtype)
     except (TypeError, ValueError) as error:
-        reason = str(error).replace("sample_weight", "row_weight")
-        raise type(error)(f"row_weight: {reason}") from None
+        raise type(error)(f"row_weight is not an array of numbers: {error}") from None
+    if weight.shape != (X.shape[0],):
+        raise ValueError(f"row_weight has shape {weight.shape}; expected ({X.shape[0]},)")
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError("row_weight has NaN, infinite or negative values; expected none below 0")
+    if not weight.any():
+        raise ValueError("row_weight is zero everywhere; expected a positive weight somewhere")
+    return weight
 
 
 def _mean_row(X) -> np.ndarray:
