@@ -8,6 +8,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "kernel.h"
@@ -143,6 +145,30 @@ inline T sum(Vec<T> v) {
     T s = 0;
     for (int i = 0; i < kLanes<T>; ++i) s += v[i];
     return s;
+}
+
+// a b + c, rounded once where the instruction set can. Sums that must come out the same from different
+// loops say it with this: whether the compiler contracts an expression may differ from loop to loop.
+template <class T>
+inline Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+    else
+        return (Vec<T>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+    else
+        return (Vec<T>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+    else
+        return (Vec<T>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
 }
 
 template <class T>

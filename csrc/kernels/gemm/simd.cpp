@@ -20,7 +20,7 @@ void dense_block(int64_t k, const T* a, const T* b, T* out) {
 #pragma GCC unroll 16
         for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 2
-            for (int v = 0; v < NV; ++v) acc[r][v] += a[r] * right[v];
+            for (int v = 0; v < NV; ++v) acc[r][v] = fma<T>(splat(a[r]), right[v], acc[r][v]);
     }
     for (int r = 0; r < MR; ++r)
         for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
@@ -32,7 +32,8 @@ inline vf32 add_pair(vf32 acc, uint32_t a, vu32 b) {
     return (vf32)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(int(a)), (__m512bh)b);
 #else
     const float even = bits<float>(a << 16), odd = bits<float>(a & 0xffff0000u);
-    return acc + even * bits<vf32>(b << 16) + odd * bits<vf32>(b & 0xffff0000u);
+    acc = fma<float>(splat(even), bits<vf32>(b << 16), acc);
+    return fma<float>(splat(odd), bits<vf32>(b & 0xffff0000u), acc);
 #endif
 }
 
@@ -87,7 +88,7 @@ inline Vec<T> add_entry(Vec<T> acc, const E& e, const void* b, int v) {
         return add_pair(acc, bits<uint32_t>(e.value),
                         load(static_cast<const uint32_t*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>));
     else
-        return acc + e.value * load(static_cast<const T*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>);
+        return fma<T>(splat(e.value), load(static_cast<const T*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>), acc);
 }
 
 // R rows side by side, so that their chains of additions hide each other's latency.
