@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,38 @@ def model(tmp_path) -> Path:
 # -------------------------------------------------------------------------------------- the whole
 
 
-def test_demo(tmp_path, capsys) -> None:
-    pytest.importorskip("matplotlib")
-    status, out, _ = run(capsys, "demo", "--out", tmp_path / "a" / "b", "--seed", 1)
-    assert status == 0
+@pytest.fixture(params=["matplotlib", "plain"])
+def pictures(request, monkeypatch) -> str:
+    """With matplotlib, and as if it were not installed."""
+    if request.param == "plain":
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    else:
+        pytest.importorskip("matplotlib")
+    return request.param
+
+
+def png(path: Path) -> np.ndarray:
+    """The pixels of a picture written without matplotlib: (height, width, 3)."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        body = data[at + 4 : at + 8 + length]
+        assert struct.unpack_from(">I", data, at + 8 + length) == (zlib.crc32(body),)
+        chunks[body[:4]] = body[4:]
+        at += 12 + length
+    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
+    width, height, *kind = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert kind == [8, 2, 0, 0, 0]
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert not lines[:, 0].any()
+    return lines[:, 1:].reshape(height, width, 3)
+
+
+def test_demo(tmp_path, capsys, pictures) -> None:
+    status, out, err = run(capsys, "demo", "--out", tmp_path / "a" / "b", "--seed", 1)
+    assert status == 0 and "error" not in err
     assert "samples/s" in out and "nats/sample" in out and "interval" in out
     names = {p.name for p in (tmp_path / "a" / "b").iterdir()}
     assert names == {"model.safetensors", "filters.png", "samples.png", "learning-curve.png"}
@@ -70,19 +99,39 @@ def test_demo(tmp_path, capsys) -> None:
     assert unsupfast.load(tmp_path / "a" / "b" / "model.safetensors").n_features_in_ == 64
 
 
-def test_demo_without_matplotlib(tmp_path) -> None:
-    code = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        "from unsupfast.cli import main\n"
-        f"sys.exit(main(['demo', '--out', {str(tmp_path)!r}]))\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "unsupfast[plot]" in result.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+def test_plain_pictures_show_the_values(tmp_path, capsys, monkeypatch, model) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    fitted = unsupfast.load(model)
+    line = ["sample", model, "-n", 4, "--steps", 5, "--random-state", 1, "--mean", "--out"]
+    assert run(capsys, *line, tmp_path / "s.png")[0] == 0
+    assert run(capsys, *line, tmp_path / "s.npy")[0] == 0
+    pixels = png(tmp_path / "s.png")
+    pixels = pixels[:: len(pixels) // 11, :: len(pixels) // 11, 0]  # 2 x 2 tiles of 4 x 4
+    tiles = [pixels[i : i + 4, j : j + 4].ravel() for i in (1, 6) for j in (1, 6)]
+    assert np.abs(tiles - 255 * np.load(tmp_path / "s.npy")).max() <= 0.5
+
+    assert run(capsys, "plot", "filters", model, "--out", tmp_path / "f.png")[0] == 0
+    pixels = png(tmp_path / "f.png").astype(int)
+    pixels = pixels[:: len(pixels) // 16, :: len(pixels) // 16]
+    cut = [pixels[i : i + 4, j : j + 4] for i in (1, 6, 11) for j in (1, 6)]
+    redness = np.array([(tile[..., 0] - tile[..., 2]).ravel() for tile in cut])
+    far = np.abs(fitted.components_) > 0.3 * np.abs(fitted.components_).max()
+    assert (np.sign(redness) == np.sign(fitted.components_))[far].all()
+
+    # A blue curve that falls and rises with the history, between the axes of its panel.
+    assert run(capsys, "plot", "curve", model, "--out", tmp_path / "c.png")[0] == 0
+    pixels = png(tmp_path / "c.png")
+    rows, columns = np.nonzero((pixels == (31, 119, 180)).all(axis=-1))
+    height = [rows[columns == c].mean() for c in (columns.min(), columns.max())]
+    history = fitted.history_["pseudo_log_likelihood"]
+    assert np.sign(height[0] - height[1]) == np.sign(history[-1] - history[0])
+    assert 40 <= rows.min() and rows.max() <= 290
+
+    for words in (("plot", "curve", model), ("sample", model)):
+        fails(capsys, "needs matplotlib", *words, "--out", tmp_path / "x.pdf")
 
 
-def test_train_sample_transform_plot(tmp_path, capsys, bits) -> None:
+def test_train_sample_transform_plot(tmp_path, capsys, bits, pictures) -> None:
     model = tmp_path / "m.safetensors"
     args = ["train", "rbm", "--data", bits, "--out", model, "--random-state", 3, *QUICK]
     status, out, err = run(capsys, *args)
@@ -99,7 +148,6 @@ def test_train_sample_transform_plot(tmp_path, capsys, bits) -> None:
     assert run(capsys, *line)[0] == 0
     assert np.array_equal(np.load(drawn), fitted.sample(5, steps=20, random_state=1))
 
-    pytest.importorskip("matplotlib")
     assert run(capsys, "sample", model, "-n", 4, "--steps", 5, "--out", tmp_path / "s.png")[0] == 0
     for what in ("filters", "samples", "curve"):
         picture = tmp_path / f"{what}.png"

@@ -381,20 +381,12 @@ def _demo(args: argparse.Namespace) -> int:
     base = (held_out * np.log(rate) + (1 - held_out) * np.log1p(-rate)).sum(1).mean()
     print(f"  independent    {base:.2f} nats/sample with pixels taken as independent")
 
-    written = ["model.safetensors"]
     model.save(folder / "model.safetensors")
-    try:
-        from . import plot
-
-        plot._require_matplotlib()
-    except ImportError:
-        _note("unsupfast: no pictures, for want of matplotlib: pip install 'unsupfast[plot]'")
-    else:
-        fantasies = model.sample(100, steps=1000, mean=True, random_state=args.seed)
-        _draw_tiles(plot.filters, folder / "filters.png", model, digits.image_shape, n=None)
-        _draw_tiles(plot.samples, folder / "samples.png", fantasies, digits.image_shape)
-        _draw_curves(model, folder / "learning-curve.png")
-        written += ["filters.png", "samples.png", "learning-curve.png"]
+    fantasies = model.sample(100, steps=1000, mean=True, random_state=args.seed)
+    _draw_tiles("filters", folder / "filters.png", model, digits.image_shape)
+    _draw_tiles("samples", folder / "samples.png", fantasies, digits.image_shape)
+    _draw_curves(model, folder / "learning-curve.png")
+    written = ("model.safetensors", "filters.png", "samples.png", "learning-curve.png")
     print(f"written          {folder}: {', '.join(written)}")
     return 0
 
@@ -521,9 +513,7 @@ def _sample(args: argparse.Namespace) -> int:
     out = _writable("--out", args.out, ".npy", *_PICTURES)
     picture = out.suffix.lower() != ".npy"
     if picture:
-        from . import plot
-
-        plot._require_matplotlib()
+        _check_drawable(out)
     model = _load_model(args.model)
     if picture:
         _check_image_shape(args.image_shape, model)
@@ -533,7 +523,7 @@ def _sample(args: argparse.Namespace) -> int:
         args.n_samples, steps=args.steps, mean=mean, random_state=args.random_state
     )
     if picture:
-        _draw_tiles(plot.samples, out, drawn, args.image_shape)
+        _draw_tiles("samples", out, drawn, args.image_shape)
     else:
         from .io import atomic_write
 
@@ -573,24 +563,32 @@ def _transform(args: argparse.Namespace) -> int:
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from . import plot
-
     out = _writable("--out", args.out, *_PICTURES)
-    plot._require_matplotlib()
+    _check_drawable(out)
     model = _load_model(args.model)
     if args.what == "curve":
         _draw_curves(model, out)
     else:
         _check_image_shape(args.image_shape, model)
         if args.what == "filters":
-            _draw_tiles(plot.filters, out, model, args.image_shape, n=args.n or 100)
+            _draw_tiles("filters", out, model, args.image_shape, args.n or 100)
         else:
             drawn = model.sample(
                 args.n or 64, steps=args.steps, mean=True, random_state=args.random_state
             )
-            _draw_tiles(plot.samples, out, drawn, args.image_shape)
+            _draw_tiles("samples", out, drawn, args.image_shape)
     print(f"{args.what}: {out}")
     return 0
+
+
+def _check_drawable(path: Path) -> None:
+    from . import plot
+
+    if path.suffix.lower() != ".png" and not plot.available():
+        raise _Usage(
+            f"--out: {path.suffix} needs matplotlib, which is missing; expected .png, or "
+            "pip install 'unsupfast[plot]'"
+        )
 
 
 def _check_image_shape(shape: tuple[int, int] | None, model: Any) -> None:
@@ -602,26 +600,38 @@ def _check_image_shape(shape: tuple[int, int] | None, model: Any) -> None:
         raise _Usage(f"--image-shape: {shape[0]}x{shape[1]} is not the model's {n} features")
 
 
-def _draw_tiles(draw: Callable[..., Any], path: Path, *args: Any, **options: Any) -> None:
+def _draw_tiles(
+    what: str, path: Path, values: Any, shape: tuple[int, int] | None, n: int | None = None
+) -> None:
+    from . import plot
+
+    if not plot.available():
+        from . import _picture
+
+        _picture.write_png(path, getattr(_picture, what)(values, shape, n))
+        return
     # A bare Figure instead of pyplot: no display is asked for, no global state is left behind.
     from matplotlib.figure import Figure
 
-    from . import plot
-
     figure = Figure(figsize=(7, 7), layout="constrained")
-    draw(*args, ax=figure.subplots(), **options)
+    getattr(plot, what)(values, shape, n=n, ax=figure.subplots())
     plot.save(figure, path)
 
 
 def _draw_curves(model: Any, path: Path) -> None:
     """A panel for each unit of measurement, over the same epochs."""
-    from matplotlib.figure import Figure
-
     from . import plot
 
     groups = plot.history_groups(model)
     if not groups:
         raise _Usage("the model has no learning history to draw")
+    if not plot.available():
+        from . import _picture
+
+        _picture.write_png(path, _picture.learning_curve(model))
+        return
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 0.6 + 2.4 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for panel, group in zip(panels, groups, strict=True):

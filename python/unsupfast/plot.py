@@ -430,13 +430,20 @@ def save(figure: Any, path: str | os.PathLike[str], *, dpi: float = 150) -> None
 # --------------------------------------------------------------------------------------- helpers
 
 
-def _require_matplotlib() -> None:
+def available() -> bool:
+    """Whether matplotlib can be imported."""
     try:
         import matplotlib  # noqa: F401
-    except ImportError as error:
+    except ImportError:
+        return False
+    return True
+
+
+def _require_matplotlib() -> None:
+    if not available():
         raise ImportError(
             "drawing needs matplotlib, which is missing; pip install 'unsupfast[plot]'"
-        ) from error
+        )
 
 
 def _axes(ax: Axes | None, pixels: tuple[int, ...] | None, bar: bool = False) -> Axes:
