@@ -888,7 +888,7 @@ def unsorted_csr(X):
 
 def duplicated_csr(X):
     coo = sp.coo_array(X)
-    rows, cols = coo.coords
+    rows, cols = coo.row, coo.col
     order = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=X.shape[0]) * 2)])
     return sp.csr_array(

@@ -70,7 +70,8 @@ def test_every_lane_and_every_tail(function, dtype, isa):
 def test_nan_stays_nan(function, dtype, isa):
     x = np.zeros(19, dtype)
     x[[0, 5, 17]] = np.nan
-    x.view(np.uint32 if dtype == np.float32 else np.uint64)[17] |= 0x1FF  # another of the NaNs
+    word = np.uint32 if dtype == np.float32 else np.uint64
+    x.view(word)[17] |= word(0x1FF)  # another of the NaNs
     np.testing.assert_array_equal(np.isnan(_core.vector_math(function, x)), np.isnan(x))
 
 
