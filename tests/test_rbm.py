@@ -1040,6 +1040,34 @@ def test_wrong_widths_are_refused(small):
             model.gibbs(wrong)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_states_that_are_not_finite_are_refused(small, bad):
+    model = uf.RBM(4, n_iter=1, random_state=0).fit(small)
+    v, h = small.copy(), np.zeros((3, 4))
+    v[7, 3] = h[1, 1] = bad
+    with pytest.raises(ValueError, match="v has NaN or infinite"):
+        model.gibbs(v)
+    with pytest.raises(ValueError, match="v has NaN or infinite"):
+        model.gibbs(sp.csr_array(v))
+    with pytest.raises(ValueError, match="H has NaN or infinite"):
+        model.inverse_transform(h)
+    with pytest.raises(ValueError, match="start has NaN or infinite"):
+        model.log_partition("reverse_ais", start=v, n_temperatures=3)
+    with pytest.raises(TypeError, match="sparse"):
+        model.inverse_transform(sp.csr_array(np.ones((3, 4))))
+    if np.isinf(bad):
+        with pytest.raises(ValueError, match="clamp has infinite"):
+            model.sample(2, 1, clamp=v[7])
+
+
+def test_foreign_byte_order_keeps_the_precision(small):
+    foreign = small.astype(small.dtype.newbyteorder(">"))
+    model = uf.RBM(4, n_iter=2, random_state=0).fit(foreign)
+    assert model.components_.dtype == np.float32
+    assert_same_model(model, clone(model).fit(small))
+    assert model.transform(foreign).dtype == np.float32
+
+
 def test_row_weights_are_checked(small):
     good = uf.RBM(4, n_iter=1, random_state=0).fit(small)
     for weight, error in (

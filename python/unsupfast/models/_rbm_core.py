@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import _core
 from ..io import save_model
 
-__all__ = ["RBMCore", "seed_from"]
+__all__ = ["RBMCore", "checked_states", "seed_from"]
 
 # Rows per call of the compiled code, so that batched inference needs bounded memory.
 _CHUNK_ROWS = 8192
@@ -54,6 +54,9 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _validate(self, X, *, reset: bool):
         """X checked, in a dtype that we compute in, C-contiguous or canonical CSR."""
+        dtype = getattr(X, "dtype", None)
+        if isinstance(dtype, np.dtype) and not dtype.isnative:
+            X = X.astype(dtype.newbyteorder("="))  # else foreign float32 would become float64
         X = validate_data(
             self, X, accept_sparse="csr", reset=reset, dtype=self._input_dtypes(), order="C"
         )
@@ -275,6 +278,20 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def checked_states(x, name: str, dtype, n_units: int):
+    """States of a layer, one a row (or a single one), as finite numbers; sparse ones stay sparse."""
+    if not sp.issparse(x):
+        try:
+            x = np.asarray(x, dtype)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name} is not an array of numbers: {error}") from None
+    if x.ndim not in (1, 2) or x.shape[-1] != n_units:
+        raise ValueError(f"{name} has shape {x.shape}; expected (n_samples, {n_units})")
+    if not np.isfinite(x.data if sp.issparse(x) else x).all():
+        raise ValueError(f"{name} has NaN or infinite values; expected none")
+    return x
 
 
 def _canonical(X):

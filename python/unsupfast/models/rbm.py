@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..io import register_model
 from ..likelihood import Estimate, Machine, annealed_log_partition
-from ._rbm_core import seed_from
+from ._rbm_core import checked_states, seed_from
 from ._rbm_training import RBMTraining
 
 __all__ = ["RBM", "BernoulliRBM"]
@@ -202,11 +202,12 @@ class RBM(RBMTraining):
         X : ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        H = np.ascontiguousarray(H, self.components_.dtype)
-        if H.ndim != 2 or H.shape[1] != self.components_.shape[0]:
-            raise ValueError(
-                f"H has shape {H.shape}; expected (n_samples, {self.components_.shape[0]})"
-            )
+        if sp.issparse(H):
+            raise TypeError(f"H is a sparse {type(H).__name__}; expected a dense array")
+        n_hidden = self.components_.shape[0]
+        H = np.ascontiguousarray(checked_states(H, "H", self.components_.dtype, n_hidden))
+        if H.ndim != 2:
+            raise ValueError(f"H has shape {H.shape}; expected (n_samples, {n_hidden})")
         return self._by_chunks(H, lambda core, rows: core.visible_given_hidden(rows, "mean"))
 
     def reconstruct(self, X):
@@ -238,6 +239,7 @@ class RBM(RBMTraining):
         check_is_fitted(self)
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
+        v = checked_states(v, "v", self.components_.dtype, self.components_.shape[1])
         h = self._sample_hiddens(v, self.random_state_)
         return self._sample_visibles(h, self.random_state_)
 
@@ -279,6 +281,8 @@ class RBM(RBMTraining):
                     f"clamp has shape {values.shape}; expected ({n_features},) or "
                     f"({n_samples}, {n_features}), with NaN where a unit is free"
                 )
+            if np.isinf(values).any():
+                raise ValueError("clamp has infinite values; expected numbers, or NaN where free")
             held = ~np.isnan(np.broadcast_to(values, start.shape))
             start[held] = np.broadcast_to(values, start.shape)[held]
             mask = held.astype(np.uint8)
@@ -404,7 +408,14 @@ class RBM(RBMTraining):
                 raise ValueError(f"{name} is {count!r}; expected a positive integer")
         rng = check_random_state(self.random_state if random_state is None else random_state)
         generator = np.random.default_rng(seed_from(rng))
-        if method == "reverse_ais" and start is None:
+        if start is not None:
+            start = checked_states(start, "start", np.float64, self.components_.shape[1])
+            if sp.issparse(start) or start.ndim != 2:
+                raise ValueError(
+                    f"start is a {type(start).__name__} of shape {start.shape}; expected a dense "
+                    f"array of shape (n_chains, {self.components_.shape[1]})"
+                )
+        elif method == "reverse_ais":
             if machine.enumerable():
                 start = machine.sample_exact(n_chains, generator)
             else:
