@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -873,6 +874,26 @@ def test_memmap(small, tmp_path):
     model = uf.RBM(4, n_iter=2, random_state=0).fit(X)
     assert_same_model(model, uf.RBM(4, n_iter=2, random_state=0).fit(small))
     assert_array_equal(model.transform(X), model.transform(small))
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_scoring_copies_a_part_of_the_rows_at_a_time(visible):
+    X = np.zeros((100_000, 64), np.float32)
+    X[::3, ::2] = 1
+    model = uf.RBM(4, n_iter=1, visible=visible, random_state=0).fit(X[:30])
+    calls = [model.free_energy, model.score_samples]
+    if visible == "bernoulli":
+        calls.append(lambda X: model.pseudo_log_likelihood(X, exact=True))
+    for call in calls:
+        tracemalloc.start()
+        try:
+            result = call(X)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < X.nbytes / 2
+        if np.ndim(result):
+            assert_allclose(result[-40:], call(X[-40:]), rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------ inputs

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import _core
 from ..io import save_model
 
-__all__ = ["RBMCore", "checked_states", "seed_from"]
+__all__ = ["RBMCore", "checked_states", "concatenated", "seed_from"]
 
 # Rows per call of the compiled code, so that batched inference needs bounded memory.
 _CHUNK_ROWS = 8192
@@ -107,13 +107,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _by_chunks(self, X, function) -> np.ndarray:
         core = self._synced_core()
-        n = X.shape[0]
-        if n <= _CHUNK_ROWS:
-            return function(core, self._rows(X))
-        parts = [
-            function(core, self._rows(X[i : i + _CHUNK_ROWS])) for i in range(0, n, _CHUNK_ROWS)
-        ]
-        return np.concatenate(parts)
+        return concatenated(X, lambda part: function(core, self._rows(part)))
 
     # ------------------------------------------------------------------ the layers
 
@@ -144,8 +138,12 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         log_z = self._by_chunks(v, _hidden("log_partition"))
         if self.visible == "bernoulli":
             return -safe_sparse_dot(v, self.intercept_visible_) - log_z
-        deviation = (v.toarray() if sp.issparse(v) else v) - self.intercept_visible_
-        return 0.5 * (deviation**2 * np.exp(-self.log_variance_)).sum(axis=1) - log_z
+
+        def quadratic(part):
+            deviation = (part.toarray() if sp.issparse(part) else part) - self.intercept_visible_
+            return 0.5 * (deviation**2 * np.exp(-self.log_variance_)).sum(axis=1)
+
+        return concatenated(v, quadratic) - log_z
 
     def _reconstruct(self, X):
         def both(core, rows):
@@ -154,13 +152,16 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self._by_chunks(X, both)
 
     def _pseudo_likelihood(self, v, rng) -> np.ndarray:
+        seed = np.uint64(seed_from(rng))
+        return concatenated(v, lambda part: self._pseudo_likelihood_of(part, seed))
+
+    def _pseudo_likelihood_of(self, v, seed: np.uint64) -> np.ndarray:
         # The feature to flip is a hash of the row and the seed, not of the row's position: scores
         # do not depend on which other rows are scored with it.
-        rows = np.arange(v.shape[0])
         log_z = self._by_chunks(v, _hidden("log_partition")).astype(np.float64)
         index = (
-            rows,
-            (_mix(log_z.view(np.uint64) ^ np.uint64(seed_from(rng))) % v.shape[1]).astype(int),
+            np.arange(v.shape[0]),
+            (_mix(log_z.view(np.uint64) ^ seed) % v.shape[1]).astype(int),
         )
         if sp.issparse(v):
             change = 1 - 2 * np.asarray(v[index], dtype=self.components_.dtype).ravel()
@@ -171,6 +172,15 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             flipped[index] = 1 - flipped[index]
         difference = self._free_energy(flipped) - self._free_energy(v)
         return -v.shape[1] * np.logaddexp(0, -difference)
+
+    def _exact_pseudo_likelihood(self, v) -> np.ndarray:
+        v = v.toarray() if sp.issparse(v) else np.array(v)
+        energy, total = self._free_energy(v), np.zeros(len(v))
+        for i in range(v.shape[1]):
+            v[:, i] = 1 - v[:, i]
+            total -= np.logaddexp(0, energy - self._free_energy(v))
+            v[:, i] = 1 - v[:, i]
+        return total
 
     # ------------------------------------------------------------------ files
 
@@ -292,6 +302,14 @@ def checked_states(x, name: str, dtype, n_units: int):
     if not np.isfinite(x.data if sp.issparse(x) else x).all():
         raise ValueError(f"{name} has NaN or infinite values; expected none")
     return x
+
+
+def concatenated(X, function) -> np.ndarray:
+    """function of the rows, a bounded number at a time, put together again."""
+    n = X.shape[0]
+    if n <= _CHUNK_ROWS:
+        return function(X)
+    return np.concatenate([function(X[i : i + _CHUNK_ROWS]) for i in range(0, n, _CHUNK_ROWS)])
 
 
 def _canonical(X):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..io import register_model
 from ..likelihood import Estimate, Machine, annealed_log_partition
-from ._rbm_core import checked_states, seed_from
+from ._rbm_core import checked_states, concatenated, seed_from
 from ._rbm_training import RBMTraining
 
 __all__ = ["RBM", "BernoulliRBM"]
@@ -331,13 +331,7 @@ class RBM(RBMTraining):
         if not exact:
             return float(self.score_samples(X).mean())
         X = self._validate(X, reset=False)
-        v = X.toarray() if sp.issparse(X) else np.array(X)
-        energy, total = self._free_energy(v), 0.0
-        for i in range(v.shape[1]):
-            v[:, i] = 1 - v[:, i]
-            total -= np.logaddexp(0, energy - self._free_energy(v)).mean()
-            v[:, i] = 1 - v[:, i]
-        return float(total)
+        return float(concatenated(X, self._exact_pseudo_likelihood).mean())
 
     def free_energy(self, X):
         """Free energy ``F(v) = -log sum_h exp(-E(v, h))``.
