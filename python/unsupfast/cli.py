@@ -632,7 +632,7 @@ def _draw_curves(model: Any, path: Path) -> None:
         return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 0.6 + 2.4 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(6.4, 0.6 + 2.8 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for panel, group in zip(panels, groups, strict=True):
         plot.learning_curve(model, ax=panel, metrics=group)

@@ -153,16 +153,19 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _pseudo_likelihood(self, v, rng) -> np.ndarray:
         seed = np.uint64(seed_from(rng))
-        return concatenated(v, lambda part: self._pseudo_likelihood_of(part, seed))
 
-    def _pseudo_likelihood_of(self, v, seed: np.uint64) -> np.ndarray:
-        # The feature to flip is a hash of the row and the seed, not of the row's position: scores
-        # do not depend on which other rows are scored with it.
-        log_z = self._by_chunks(v, _hidden("log_partition")).astype(np.float64)
-        index = (
-            np.arange(v.shape[0]),
-            (_mix(log_z.view(np.uint64) ^ seed) % v.shape[1]).astype(int),
-        )
+        def score(part):
+            # The feature to flip is a hash of the row and the seed, not of the row's position:
+            # scores do not depend on which other rows are scored with it.
+            log_z = self._by_chunks(part, _hidden("log_partition")).astype(np.float64)
+            mixed = _mix(log_z.view(np.uint64) ^ seed) % part.shape[1]
+            return self._flip_likelihood(part, mixed.astype(int))
+
+        return concatenated(v, score)
+
+    def _flip_likelihood(self, v, feature: np.ndarray) -> np.ndarray:
+        """n_features log p(v_i | all others) for the feature i given for each row."""
+        index = np.arange(v.shape[0]), feature
         if sp.issparse(v):
             change = 1 - 2 * np.asarray(v[index], dtype=self.components_.dtype).ravel()
             flipped = sp.csr_array(v) + sp.csr_array((change, index), shape=v.shape)

@@ -324,23 +324,27 @@ class RBMTraining(RBMCore):
         )
 
     def _measure(self, X, validation, epoch: int) -> dict[str, float]:
-        rng = np.random.RandomState(self._seed % 2**32)
         metrics: dict[str, float] = {}
         if self.visible == "bernoulli":
-            metrics["pseudo_log_likelihood"] = float(self._pseudo_likelihood(X, rng).mean())
+            metrics["pseudo_log_likelihood"] = self._monitored_likelihood(X)
         else:
             metrics["reconstruction_error"] = self._reconstruction_error(X)
         if validation is not None:
             gap = self._free_energy(validation).mean() - self._free_energy(X).mean()
             metrics["free_energy_gap"] = float(gap)
             if self.visible == "bernoulli":
-                score = float(self._pseudo_likelihood(validation, rng).mean())
+                score = self._monitored_likelihood(validation)
                 metrics["validation_pseudo_log_likelihood"] = score
             else:
                 score = -self._reconstruction_error(validation)
                 metrics["validation_reconstruction_error"] = -score
             metrics["validation_score"] = score
         return metrics
+
+    def _monitored_likelihood(self, X) -> float:
+        # Every epoch flips the same features: what changes is the model, not the draw.
+        feature = np.random.default_rng([self._seed, 3]).integers(X.shape[1], size=X.shape[0])
+        return float(self._flip_likelihood(X, feature).mean())
 
     def _reconstruction_error(self, X) -> float:
         dense = X.toarray() if sp.issparse(X) else X
