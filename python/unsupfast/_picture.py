@@ -53,10 +53,14 @@ def learning_curve(history: Any) -> np.ndarray:
 def write_png(path: Any, pixels: np.ndarray) -> None:
     """Write pixels, uint8 of shape (height, width, 3), atomically."""
     height, width, _ = pixels.shape
-    lines = np.pad(pixels.reshape(height, -1), ((0, 0), (1, 0)))  # each begins with its filter, none
+    lines = np.pad(
+        pixels.reshape(height, -1), ((0, 0), (1, 0))
+    )  # each begins with its filter, none
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     with atomic_write(path) as file:
         file.write(b"\x89PNG\r\n\x1a\n")
@@ -68,7 +72,7 @@ def write_png(path: Any, pixels: np.ndarray) -> None:
 def _tiles(rows, image_shape, low: float, high: float, colours) -> np.ndarray:
     grid = plot._grid(rows, plot._image_shape(image_shape, rows.shape[1]))
     place = (np.nan_to_num(grid) - low) / (high - low) * (len(colours) - 1)
-    channels = [np.interp(place, range(len(colours)), channel) for channel in zip(*colours)]
+    channels = [np.interp(place, range(len(colours)), channel) for channel in np.transpose(colours)]
     pixels = np.stack(channels, axis=-1).round().astype(np.uint8)
     pixels[np.isnan(grid)] = _BORDER
     zoom = max(1, round(800 / max(grid.shape)))
@@ -101,7 +105,7 @@ def _panel(record, metrics: list[str], width: int = 900, height: int = 340) -> n
             _write(canvas, f"{x:g}", round(across(x)), height - bottom + 8, align=0.5)
     canvas[top : height - bottom, [left, width - right]] = _INK
     canvas[[top, height - bottom], left : width - right + 1] = _INK
-    for curve, colour in zip(curves, _LINES * len(curves)):
+    for curve, colour in zip(curves, _LINES * len(curves), strict=False):
         known = np.flatnonzero(np.isfinite(curve))
         x, y = across(known + 1.0), down(curve[known])
         # Points a quarter of a pixel apart, each a soft dot: a smooth line of even width.
@@ -112,7 +116,7 @@ def _panel(record, metrics: list[str], width: int = 900, height: int = 340) -> n
             _dots(canvas, x, y, 3.5, colour)
     at = _write(canvas, plot._label(metrics[0])[0], left, 14) + 24
     if len(metrics) > 1:
-        for name, colour in zip(metrics, _LINES * len(metrics)):
+        for name, colour in zip(metrics, _LINES * len(metrics), strict=False):
             canvas[17:21, at : at + 24] = colour
             at = _write(canvas, plot._label(name)[1], at + 32, 14) + 24
     _write(canvas, "epoch", (left + width - right) // 2, height - bottom + 28, align=0.5)
@@ -140,7 +144,7 @@ def _dots(canvas: np.ndarray, x: np.ndarray, y: np.ndarray, radius: float, colou
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, align: float = 0.0, zoom: int = 2) -> int:
-    """Writes small capitals from (x, y), right-aligned by `align` of their width; returns the end."""
+    """Writes small capitals at (x, y), moved left by `align` of their width; returns the end."""
     x -= round(align * (4 * len(text) - 1) * zoom)
     for letter in text:
         for i, digit in enumerate(_GLYPHS.get(letter, "00000")):

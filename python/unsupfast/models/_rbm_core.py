@@ -294,7 +294,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 def checked_states(x, name: str, dtype, n_units: int):
-    """States of a layer, one a row (or a single one), as finite numbers; sparse ones stay sparse."""
+    """States of a layer, one a row (or a single one), as finite numbers; sparse stays sparse."""
     if not sp.issparse(x):
         try:
             x = np.asarray(x, dtype)
