@@ -316,3 +316,20 @@ def test_load_unknown_or_unfit(tmp_path, registry) -> None:
         with pytest.raises(ValueError, match=message) as caught:
             load(path)
         assert str(path) in str(caught.value)
+
+
+def test_an_interrupt_as_the_file_opens_leaves_nothing(tmp_path, monkeypatch) -> None:
+    # A signal that comes during a call is raised as the call returns.
+    def opens_then_interrupted(call):
+        def wrapper(*args, **options):
+            call(*args, **options)
+            raise KeyboardInterrupt
+
+        return wrapper
+
+    monkeypatch.setattr("os.open", opens_then_interrupted(os.open))
+    monkeypatch.setattr("builtins.open", opens_then_interrupted(open))
+    with pytest.raises(KeyboardInterrupt), uio.atomic_write(tmp_path / "m"):
+        pass
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []

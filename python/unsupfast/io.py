@@ -220,11 +220,10 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {target.parent} does not exist")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    # O_EXCL instead of tempfile: the file gets the permissions that the umask asks for.
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        # Opened inside the try: Ctrl-C can come as the call returns. Not by tempfile, so that the
+        # file gets the permissions that the umask asks for.
+        with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
