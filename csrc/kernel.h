@@ -9,7 +9,7 @@ namespace unsupfast {
 enum class Backend : int { ref, base, avx2, avx512, avx512bf16, cuda };
 inline constexpr int kBackends = 6;
 
-enum class DType : int { f32, f64, bf16 };
+enum class DType : int { f32, f64, bf16, i16 };
 
 // What a kernel may use besides its parameters. The function pointers keep threads and memory in one
 // place each (parallel.cpp), and keep this header free of their implementation.

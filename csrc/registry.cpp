@@ -22,7 +22,8 @@ bool runs_here(Backend b) {
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (b == Backend::avx512) return avx512;
     if (b == Backend::avx512bf16)
-        return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+        return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
+               __builtin_cpu_supports("avx512vbmi2");
 #endif
     return false;
 }

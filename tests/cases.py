@@ -22,6 +22,7 @@ from scipy import special
 from unsupfast import _core
 
 PRECISIONS = ("float32", "float64", "bfloat16")
+BIT_PRECISIONS = (*PRECISIONS, "int16")  # of a left operand of bits
 
 
 def dtype_of(precision):
@@ -45,6 +46,19 @@ def to_bfloat16(x):
 def operand(x, precision):
     """The values that a kernel of this precision multiplies, as float64."""
     return (to_bfloat16(x) if precision == "bfloat16" else np.asarray(x)).astype(np.float64)
+
+
+def to_int16(b):
+    """The values of b in 16-bit fixed point, the step of a column its largest magnitude / 4095."""
+    b = np.asarray(b, np.float32)
+    peak = np.abs(b).max(axis=0, initial=0)
+    scale = np.where(peak > 0, np.float32(4095) / np.where(peak > 0, peak, 1), 0).astype(np.float32)
+    return np.rint(b * scale).astype(np.float64) * (peak / np.float32(4095)).astype(np.float64)
+
+
+def right_operand(b, precision):
+    """The values of a right operand that a kernel of this precision multiplies, as float64."""
+    return to_int16(b) if precision == "int16" else operand(b, precision)
 
 
 def sum_bound(k, precision):
@@ -117,6 +131,8 @@ def lay_out(x, layout):
         return np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1]
     if layout == "csr":
         return csr(x)
+    if layout == "bits":  # zeros and ones
+        return x != 0
     raise ValueError(layout)
 
 
@@ -133,9 +149,9 @@ def csr(x):
 
 
 def dense(x):
-    """The dense matrix of either form of a left operand."""
+    """The dense matrix of any form of a left operand."""
     if not isinstance(x, tuple):
-        return np.asarray(x)
+        return np.asarray(x) if x.dtype != bool else x.astype(np.float32)
     indptr, indices, values, shape = x
     out = np.zeros(shape, values.dtype)
     out[np.repeat(np.arange(shape[0]), np.diff(indptr)), indices] = values
@@ -230,11 +246,12 @@ def gemm_case(m, n, k, density=1.0, left="C", right="C", binary=0, large=False):
         return {"c": _core.matmul(inputs["a"], inputs["b"], precision)}
 
     def reference(inputs, precision):
-        a, b = operand(dense(inputs["a"]), precision), operand(inputs["b"], precision)
+        a, b = operand(dense(inputs["a"]), precision), right_operand(inputs["b"], precision)
         return {"c": (a @ b, product_bound(a, b, precision))}
 
     name = f"{m}x{n}x{k}-{density}-{left}{right}" + f"-{binary}binary" * (binary > 0)
-    return Case("Gemm", name, make, run, reference, large=large)
+    precisions = BIT_PRECISIONS if left == "bits" else PRECISIONS
+    return Case("Gemm", name, make, run, reference, precisions, large=large)
 
 
 def gemm_cases():
@@ -257,10 +274,18 @@ def gemm_cases():
         yield gemm_case(43, 35, 200, density, binary=20)  # some tiles are binary, others are not
     for m, n, k in [(0, 5, 3), (1, 1, 1), (5, 0, 7), (15, 33, 0), (43, 65, 70)]:
         yield gemm_case(m, n, k, 0.3, "csr")
+    for i, (m, n, k) in enumerate(SHAPES):
+        yield gemm_case(m, n, k, DENSITIES[i % len(DENSITIES)], "bits", binary=m)
+    for density in DENSITIES:
+        yield gemm_case(43, 35, 200, density, "bits", binary=43)
     for shape in LARGE_SHAPES:
         yield gemm_case(*shape, density=1.0, large=True)
         yield gemm_case(*shape, density=0.13, large=True)
         yield gemm_case(*shape, density=0.13, binary=shape[0], large=True)
+        yield gemm_case(*shape, density=0.13, left="bits", binary=shape[0], large=True)
+    # more positions than 16 bits can tell apart
+    yield gemm_case(3, 33, 70_000, density=0.01, left="bits", binary=3, large=True)
+    yield gemm_case(3, 33, 70_000, density=0.99, left="bits", binary=3, large=True)
 
 
 # -- PackPanels, seen through the identity: the product gives the packed operand back, exactly.
@@ -359,7 +384,7 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
         states = dense(inputs["states"])
         if scaled:
             states = states * inputs["k_scale"]
-        a, w = operand(states, precision), operand(inputs["weights"], precision)
+        a, w = operand(states, precision), right_operand(inputs["weights"], precision)
         bias = inputs["bias"].astype(np.float64)
         factor, part = float(dtype.type(scale)), float(dtype.type(ratio))
         x = factor * (a @ w) + bias
@@ -382,16 +407,20 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
             sample_off = (np.abs(draws - mean) <= mean_off).astype(np.float64)  # too close to call
         total = terms.sum(axis=1)
         total_off = term_off.sum(axis=1) + sum_bound(n, precision) * size.sum(axis=1)
-        return {
+        out = {
             "mean": (mean, mean_off),
             "sample": (sample, sample_off),
             "log_partition": (total, total_off),
         }
+        if not gaussian:
+            out["bits"] = out["sample"]
+        return out
 
     options = "-gaussian" * gaussian + "-scaled" * scaled + f"-x{scale}" * (scale != 1)
     options += f"-ratio{ratio}" * (ratio >= 0) + "-draw" * bool(draw) + "-binary" * binary
     options += f"-{density}{layout}"
-    return Case("HalfStep", f"{m}x{n}x{k}{options}", make, run, reference, large=large)
+    precisions = BIT_PRECISIONS if layout == "bits" else PRECISIONS
+    return Case("HalfStep", f"{m}x{n}x{k}{options}", make, run, reference, precisions, large=large)
 
 
 def half_step_cases():
@@ -414,6 +443,11 @@ def half_step_cases():
                 29, 65, 205, gaussian=gaussian, scaled=scaled, binary=True, density=0.2
             )
         yield half_step_case(100, 333, 301, gaussian=gaussian, draw=draw, large=True)
+    for i, shape in enumerate(SHAPES):
+        yield half_step_case(
+            *shape, density=DENSITIES[i % 4], layout="bits", binary=True, draw=draw, scale=0.7,
+            ratio=0.9 if i % 2 else -1.0, gaussian=i % 5 == 4,
+        )  # fmt: skip
 
 
 # -- WeightUpdate. Domain: any finite operands.
@@ -452,7 +486,7 @@ def weight_update_case(visibles, hiddens, rows, *, velocity=False, terms=0, row_
         real = dtype_of(precision).type
         eta, mu, ridge, lasso = (float(real(v)) for v in (rate, momentum, l2, l1))
         a = operand(dense(inputs["visible"]), precision)
-        h = operand(inputs["hidden"] * inputs["contrast"][:, None], precision)
+        h = right_operand(inputs["hidden"] * inputs["contrast"][:, None], precision)
         w = inputs["weights"].astype(np.float64)
         gradient = a @ h
         off = product_bound(a, h, precision) + 2 * u * (np.abs(a) @ np.abs(h))
@@ -477,7 +511,8 @@ def weight_update_case(visibles, hiddens, rows, *, velocity=False, terms=0, row_
     options = "-velocity" * velocity + f"-{terms}terms" * (terms > 0) + "-rowscale" * row_scale
     options += "-l2" * (l2 != 0) + "-l1" * (l1 != 0) + f"-{density}{layout}" + "-binary" * binary
     name = f"{visibles}x{hiddens}x{rows}{options}"
-    return Case("WeightUpdate", name, make, run, reference, large=large)
+    precisions = BIT_PRECISIONS if layout == "bits" else PRECISIONS
+    return Case("WeightUpdate", name, make, run, reference, precisions, large=large)
 
 
 def weight_update_cases():
@@ -496,14 +531,21 @@ def weight_update_cases():
                     45, 33, 20, layout=layout, density=density, velocity=True, binary=binary
                 )
     yield weight_update_case(301, 97, 128, velocity=True, terms=2, l2=1e-3, large=True)
+    for density in DENSITIES:
+        yield weight_update_case(45, 33, 20, layout="bits", density=density, binary=True)
+    yield weight_update_case(
+        301, 97, 128, velocity=True, terms=2, layout="bits", density=0.2, binary=True, large=True
+    )
 
 
 # -- ColumnSum. Domain: rows contiguous or CSR.
 
 
-def column_sum_case(rows, cols, *, weighted, sparse=False, padded=False, large=False):
+def column_sum_case(rows, cols, *, weighted, sparse=False, padded=False, bits=False, large=False):
     def make(rng, dtype):
-        x = thinned(rng, (rows, cols), dtype, 0.3 if sparse else 1)
+        x = thinned(rng, (rows, cols), dtype, 0.3 if sparse or bits else 1)
+        if bits:
+            x = x != 0
         if padded:  # rows that do not follow each other in memory
             buffer = np.full((rows, cols + 3), np.nan, dtype)
             buffer[:, :cols] = x
@@ -520,6 +562,7 @@ def column_sum_case(rows, cols, *, weighted, sparse=False, padded=False, large=F
         return {"sum": (w @ x, sum_bound(rows, precision) * (np.abs(w) @ np.abs(x)) + TINY)}
 
     name = f"{rows}x{cols}" + "-weighted" * weighted + "-csr" * sparse + "-padded" * padded
+    name += "-bits" * bits
     return Case("ColumnSum", name, make, run, reference, PRECISIONS[:2], large)
 
 
@@ -532,7 +575,45 @@ def column_sum_cases():
         for rows, cols in [(0, 4), (1, 1), (20, 33), (65, 100)]:
             yield column_sum_case(rows, cols, weighted=weighted, sparse=True)
             yield column_sum_case(rows, cols, weighted=weighted, padded=True)
+            yield column_sum_case(rows, cols, weighted=weighted, bits=True)
         yield column_sum_case(1000, 300, weighted=weighted, large=True)
+
+
+# -- PackBits and TurnBits: exact.
+
+
+def pack_bits_case(rows, cols, count):
+    def make(rng, dtype):
+        x = thinned(rng, (rows, cols), dtype, 0.4, binary=True)
+        return {"x": x, "order": rng.integers(0, max(rows, 1), count if rows else 0)}
+
+    def run(inputs, precision):
+        return {"bits": _core.pack_bits(**inputs)}
+
+    def reference(inputs, precision):
+        return {"bits": (inputs["x"][inputs["order"]], 0)}
+
+    return Case("PackBits", f"{count}-of-{rows}x{cols}", make, run, reference, PRECISIONS[:2])
+
+
+def turn_bits_case(rows, cols):
+    def make(rng, dtype):
+        return {"x": rng.random((rows, cols)) < 0.4}
+
+    def run(inputs, precision):
+        return {"bits": _core.turn_bits(**inputs)}
+
+    def reference(inputs, precision):
+        return {"bits": (inputs["x"].T.astype(np.float64), 0)}
+
+    return Case("TurnBits", f"{rows}x{cols}", make, run, reference, PRECISIONS[:1])
+
+
+def bit_cases():
+    for rows in (0, 1, 31, 32, 33, 65):
+        for cols in (0, 1, 8, 31, 32, 33, 100):
+            yield pack_bits_case(rows, cols, 40)
+            yield turn_bits_case(rows, cols)
 
 
 # -- VectorMath. The bounds are those stated in csrc/simd/vmath.h.
@@ -680,6 +761,7 @@ CASES = [
     *half_step_cases(),
     *weight_update_cases(),
     *column_sum_cases(),
+    *bit_cases(),
     *vector_cases(),
     *uniforms_cases(),
     peak_case(),

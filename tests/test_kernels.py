@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from cases import (
+    BIT_PRECISIONS,
     CASES,
     LAYOUTS,
     PRECISIONS,
@@ -56,7 +57,7 @@ def test_every_case_is_of_an_operation():
 # ---------------------------------------------------------------------- against the reference
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", BIT_PRECISIONS)
 @pytest.mark.parametrize("op", OPS)
 def test_reference(op, precision, isa):
     cases = [case for case in CASES if case.op == op and precision in case.precisions]

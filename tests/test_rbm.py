@@ -106,6 +106,7 @@ def test_shapes_and_dtypes(small, visible, dtype):
         ("float32", np.float64, np.float32),
         ("float64", np.float32, np.float64),
         ("bfloat16", np.float64, np.float32),
+        ("int16", np.float64, np.float32),
     ],
 )
 def test_precision_decides_the_dtype(small, precision, given, expected):
@@ -181,6 +182,7 @@ VARIANTS = {
     "gaussian": {"visible": "gaussian", "learning_rate": 0.001, "momentum": 0.5},
     "gaussian-centred": {"visible": "gaussian", "learning_rate": 0.001, "centering": True},
     "bfloat16": {"precision": "bfloat16", "k": 2},
+    "int16": {"precision": "int16", "k": 2},
     "float64": {"precision": "float64"},
     "schedules": {"learning_rate": [0.2, 0.1, 0.05], "momentum": lambda epoch: 0.1 * epoch},
 }
@@ -211,7 +213,7 @@ def test_sampling_follows_random_state(small):
         assert not np.array_equal(call(1), call(2))
 
 
-@pytest.mark.parametrize("variant", ["pcd", "centering", "gaussian", "bfloat16", "float64"])
+@pytest.mark.parametrize("variant", ["pcd", "centering", "gaussian", "bfloat16", "int16", "float64"])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_any_number_of_threads_gives_the_same_bits(threads, variant, sparse):
     if sparse and "gaussian" in variant:
@@ -636,8 +638,8 @@ def test_verbose_prints_a_line_an_epoch(small, capsys):
 
 def test_ctrl_c_stops_at_once_and_leaves_a_valid_model():
     X = (np.random.default_rng(0).random((20_000, 100)) < 0.3).astype(np.float32)
-    # an epoch of half a minute or more
-    model = uf.RBM(200, n_iter=50, k=50, random_state=0)
+    # an epoch of several seconds or more
+    model = uf.RBM(200, n_iter=50, k=1000, random_state=0)
     sent = []
 
     def interrupt():

@@ -36,16 +36,16 @@ inline DType dtype_from(const std::string& name, const char* argument) {
 
 // The format of the multiplication for operands of dtype.
 inline DType format_from(const std::string& precision, DType dtype) {
-    if (precision == "bfloat16") {
-        if (dtype == DType::f64) throw py::value_error("precision 'bfloat16' needs float32 data, got float64");
-        return DType::bf16;
+    if (precision == "bfloat16" || precision == "int16") {
+        if (dtype == DType::f64) throw py::value_error("precision '" + precision + "' needs float32 data, got float64");
+        return precision == "int16" ? DType::i16 : DType::bf16;
     }
     if (precision == "float32" || precision == "float64") {
         if ((precision == "float64") != (dtype == DType::f64))
             throw py::value_error("precision '" + precision + "' does not match the dtype of the data");
         return dtype;
     }
-    throw py::value_error("precision is '" + precision + "'; expected 'float32', 'float64' or 'bfloat16'");
+    throw py::value_error("precision is '" + precision + "'; expected 'float32', 'float64', 'bfloat16' or 'int16'");
 }
 
 inline void check(bool ok, const std::string& message) {

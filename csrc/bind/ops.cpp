@@ -8,12 +8,14 @@
 namespace unsupfast::bind {
 namespace {
 
-// A dense array (any strides that are multiples of the element) or (indptr, indices, values, shape).
+// A dense array (any strides that are multiples of the element), (indptr, indices, values, shape), or a
+// Boolean array, which is handed over as bits.
 struct LeftArgument {
     Left left;
     int64_t m, k;
     DType dtype;
     py::object owner;
+    std::vector<uint32_t> bits;
 };
 
 void check_strides(const py::array& a, const char* name) {
@@ -21,7 +23,25 @@ void check_strides(const py::array& a, const char* name) {
         check(a.strides(i) % a.itemsize() == 0, std::string(name) + " has strides that are no multiple of its element");
 }
 
-LeftArgument left_argument(const py::object& x, const char* name) {
+std::vector<uint32_t> packed_bits(const py::array_t<bool, py::array::c_style>& a) {
+    const int64_t rows = a.shape(0), cols = a.shape(1);
+    std::vector<uint32_t> bits(size_t(rows * bit_words(cols)) + 1);  // never null
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < cols; ++j)
+            bits[size_t(i * bit_words(cols) + j / 32)] |= uint32_t(a.data()[i * cols + j]) << j % 32;
+    return bits;
+}
+
+py::array unpacked_bits(const std::vector<uint32_t>& bits, int64_t rows, int64_t cols) {
+    py::array_t<bool> a({rows, cols});
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < cols; ++j)
+            a.mutable_data()[i * cols + j] = bits[size_t(i * bit_words(cols) + j / 32)] >> j % 32 & 1u;
+    return a;
+}
+
+// Bits have no dtype of their own: that of the other operand counts.
+LeftArgument left_argument(const py::object& x, const char* name, DType of_bits = DType::f32) {
     if (py::isinstance<py::tuple>(x)) {
         const auto t = x.cast<py::tuple>();
         check(t.size() == 4, std::string(name) + ": CSR is (indptr, indices, values, shape)");
@@ -30,14 +50,26 @@ LeftArgument left_argument(const py::object& x, const char* name) {
         const CsrArgument csr = csr_argument(py::make_tuple(t[0], t[1], t[2]), dtype, cols, name);
         check(csr.rows == rows, std::string(name) + ": CSR indptr does not fit the shape");
         const Left left{csr.values, 0, 1, csr.indptr, csr.indices, nullptr};
-        return {left, rows, cols, dtype, csr.owner};
+        return {left, rows, cols, dtype, csr.owner, {}};
     }
     const auto a = py::array::ensure(x);
     if (!a) throw py::type_error(std::string(name) + " is not an array");
     check(a.ndim() == 2, std::string(name) + " has shape " + shape_of(a) + "; expected two dimensions");
+    if (a.dtype().equal(py::dtype::of<bool>())) {
+        LeftArgument out{{}, a.shape(0), a.shape(1), of_bits, {}, packed_bits(a)};
+        out.left = bit_rows(out.bits.data(), out.k);
+        return out;
+    }
     const DType dtype = dtype_of(a, name);
     check_strides(a, name);
-    return {Left{a.data(), a.strides(0) / a.itemsize(), a.strides(1) / a.itemsize()}, a.shape(0), a.shape(1), dtype, a};
+    return {Left{a.data(), a.strides(0) / a.itemsize(), a.strides(1) / a.itemsize()}, a.shape(0), a.shape(1), dtype, a,
+            {}};
+}
+
+DType format_for(const std::string& precision, const LeftArgument& left) {
+    const DType format = format_from(precision, left.dtype);
+    check(format != DType::i16 || left.left.bits, "precision 'int16' multiplies bits only; expected a Boolean array");
+    return format;
 }
 
 Array pack(const py::array& b, DType dtype, DType format, const char* name) {
@@ -51,16 +83,16 @@ Array pack(const py::array& b, DType dtype, DType format, const char* name) {
 }
 
 py::array matmul(const py::object& a, const py::array& b, const std::string& precision, bool ta, bool tb) {
-    LeftArgument left = left_argument(a, "a");
+    LeftArgument left = left_argument(a, "a", dtype_of(b, "b"));
     if (ta) {
-        check(!left.left.indptr, "a: a CSR operand cannot be transposed here");
+        check(!left.left.indptr && !left.left.bits, "a: a CSR or Boolean operand cannot be transposed here");
         std::swap(left.m, left.k);
         std::swap(left.left.row_stride, left.left.col_stride);
     }
     const py::array right = tb ? py::array(b.attr("T")) : b;
     check(right.ndim() == 2 && right.shape(0) == left.k,
           "a and b do not fit: inner sizes are " + std::to_string(left.k) + " and " + std::to_string(right.shape(0)));
-    const DType format = format_from(precision, left.dtype);
+    const DType format = format_for(precision, left);
     const Array packed = pack(right, left.dtype, format, "b");
     py::array c = new_array(left.dtype, {left.m, right.shape(1)});
     const Gemm p{left.m, right.shape(1), left.k, left.left, packed.data(), c.mutable_data(), right.shape(1), 1,
@@ -101,6 +133,7 @@ class PackedProduct {
                          nullptr,
                          sample.mutable_data(),
                          nullptr,
+                         nullptr,
                          -1,
                          Draw{seed},
                          dtype_,
@@ -124,8 +157,8 @@ class PackedProduct {
 py::dict half_step(const py::object& states, const py::array& weights, const py::array& bias, const py::object& sigma,
                    const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
                    uint32_t first_row, const std::string& precision) {
-    const LeftArgument left = left_argument(states, "states");
-    const DType dtype = left.dtype, format = format_from(precision, dtype);
+    const LeftArgument left = left_argument(states, "states", dtype_of(weights, "weights"));
+    const DType dtype = left.dtype, format = format_for(precision, left);
     const int64_t n = weights.shape(1);
     check(weights.ndim() == 2 && weights.shape(0) == left.k, "weights do not fit states");
     contiguous(bias, "bias", dtype, {n});
@@ -135,6 +168,7 @@ py::dict half_step(const py::object& states, const py::array& weights, const py:
     p.n = n;
     p.k = left.k;
     p.states = left.left;
+    check(k_scale.is_none() || !left.left.bits, "k_scale does not go with a Boolean array");
     if (!k_scale.is_none()) p.states.k_scale = contiguous(k_scale, "k_scale", dtype, {left.k}).data();
     p.weights = packed.data();
     p.bias = bias.data();
@@ -148,6 +182,9 @@ py::dict half_step(const py::object& states, const py::array& weights, const py:
     py::array mean = new_array(dtype, {left.m, n}), sample = new_array(dtype, {left.m, n}),
               log_z = new_array(dtype, {left.m});
     std::memset(log_z.mutable_data(), 0, size_t(log_z.nbytes()));
+    std::vector<uint32_t> bits;
+    if (p.unit == Unit::bernoulli) bits.resize(size_t(left.m * bit_words(n)) + 1);
+    p.bits = bits.empty() ? nullptr : bits.data();
     p.mean = mean.mutable_data();
     p.sample = sample.mutable_data();
     p.log_partition = log_z.mutable_data();
@@ -158,6 +195,7 @@ py::dict half_step(const py::object& states, const py::array& weights, const py:
     py::dict out;
     out["mean"] = mean;
     out["sample"] = sample;
+    if (p.unit == Unit::bernoulli) out["bits"] = unpacked_bits(bits, left.m, n);
     out["log_partition"] = log_z;
     return out;
 }
@@ -167,8 +205,8 @@ py::dict weight_update(const py::object& visible, const py::array& hidden, const
                        const std::vector<std::pair<py::array, py::array>>& rank_one, double rate, double momentum,
                        double l2, double l1, const std::string& precision) {
     // `visible` is visibles x rows
-    const LeftArgument left = left_argument(visible, "visible");
-    const DType dtype = left.dtype, format = format_from(precision, dtype);
+    const LeftArgument left = left_argument(visible, "visible", dtype_of(hidden, "hidden"));
+    const DType dtype = left.dtype, format = format_for(precision, left);
     const int64_t V = left.m, H = hidden.shape(1);
     contiguous(hidden, "hidden", dtype, {left.k, -1});
     contiguous(weights, "weights", dtype, {V, H});
@@ -225,9 +263,32 @@ py::dict weight_update(const py::object& visible, const py::array& hidden, const
     return out;
 }
 
+// The bits of a matrix of zeros and ones, as Booleans; `order` picks rows.
+py::array pack_bits(const py::array& x, const py::array_t<int64_t, py::array::c_style>& order) {
+    const DType dtype = dtype_of(x, "x");
+    contiguous(x, "x", dtype, {-1, -1});
+    const int64_t rows = x.shape(0), cols = x.shape(1), count = order.size();
+    for (int64_t i = 0; i < count; ++i) check(order.data()[i] >= 0 && order.data()[i] < rows, "order is out of range");
+    std::vector<uint32_t> bits(size_t(count * bit_words(cols)) + 1);
+    int32_t other = 0;
+    run(PackBits{count, cols, x.data(), cols, order.data(), bits.data(), &other, dtype});
+    check(!other, "x holds values other than 0 and 1");
+    return unpacked_bits(bits, count, cols);
+}
+
+py::array turn_bits(const py::array_t<bool, py::array::c_style>& x) {
+    check(x.ndim() == 2, "x has shape " + shape_of(x) + "; expected two dimensions");
+    const int64_t rows = x.shape(0), cols = x.shape(1);
+    const std::vector<uint32_t> bits = packed_bits(x);
+    std::vector<uint32_t> turned(size_t(cols * bit_words(rows)) + 1);
+    run(TurnBits{rows, cols, bits.data(), turned.data()});
+    return unpacked_bits(turned, cols, rows);
+}
+
 py::array column_sum(const py::object& x, const py::object& weight) {
-    const LeftArgument left = left_argument(x, "x");
-    check(left.left.indptr || left.left.col_stride == 1 || left.k <= 1 || left.m == 0, "x must have contiguous rows");
+    const LeftArgument left =
+        left_argument(x, "x", weight.is_none() ? DType::f32 : dtype_of(weight.cast<py::array>(), "weight"));
+    check(left.left.indptr || left.left.bits || left.left.col_stride == 1 || left.k <= 1 || left.m == 0, "x must have contiguous rows");
     py::array out = new_array(left.dtype, {left.k});
     ColumnSum p{left.m, left.k, left.left, nullptr, 0, out.mutable_data(), left.dtype};
     if (!weight.is_none()) p.weight = contiguous(weight, "weight", left.dtype, {left.m}).data();
@@ -309,6 +370,8 @@ void bind_ops(py::module_& m) {
           "row_scale"_a = py::none(), "rank_one"_a = std::vector<std::pair<py::array, py::array>>{}, "rate"_a = 1.0,
           "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",
           "One contrastive weight update: weights, velocity and row_dot.");
+    m.def("pack_bits", &pack_bits, "x"_a, "order"_a, "Rows of zeros and ones as bits, seen as Booleans.");
+    m.def("turn_bits", &turn_bits, "x"_a, "The transpose of a Boolean matrix, made from bits.");
     m.def("column_sum", &column_sum, "x"_a, "weight"_a = py::none(), "Weighted sum of the rows of x.");
     m.def("vector_math", &vector_math, "function"_a, "x"_a, "An elementary function of every element.");
     m.def("uniforms", &uniforms, "rows"_a, "cols"_a, "seed"_a, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,

@@ -93,9 +93,14 @@ void bind_rbm(py::module_& m) {
         .def("set_chains",
              [](Rbm& r, const py::array& h) {
                  contiguous(h, "chains", r.dtype, {-1, r.hiddens});
-                 r.set_chains(h.data(), h.shape(0));
+                 check(r.set_chains(h.data(), h.shape(0)), "chains hold values other than 0 and 1");
              })
-        .def("get_chains", [](const Rbm& r) { return array_of(r.chains, r.dtype, {r.n_chains, r.hiddens}); })
+        .def("get_chains",
+             [](const Rbm& r) {
+                 py::array h = new_array(r.dtype, {r.n_chains, r.hiddens});
+                 r.get_chains(h.mutable_data());
+                 return h;
+             })
         .def(
             "get_state",
             [](const Rbm& r) {
@@ -149,8 +154,10 @@ void bind_rbm(py::module_& m) {
                 void* p = out.mutable_data();
                 std::memset(p, 0, size_t(out.nbytes()));
                 py::gil_scoped_release release;
-                r.hidden_given_visible(rows.rows, what == "mean" ? p : nullptr, what == "sample" ? p : nullptr,
-                                       log_z ? p : nullptr, Draw{seed});
+                r.hidden_given_visible(
+                    rows.rows.left(), rows.rows.count,
+                    {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr, nullptr, log_z ? p : nullptr},
+                    Draw{seed});
                 return out;
             },
             "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
@@ -162,8 +169,8 @@ void bind_rbm(py::module_& m) {
                 py::array out = new_array(r.dtype, {h.shape(0), r.visibles});
                 void* p = out.mutable_data();
                 py::gil_scoped_release release;
-                r.visible_given_hidden(h.data(), h.shape(0), what == "mean" ? p : nullptr,
-                                       what == "sample" ? p : nullptr, Draw{seed});
+                r.visible_given_hidden(Left{h.data(), r.hiddens, 1}, h.shape(0),
+                                       {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr}, Draw{seed});
                 return out;
             },
             "H"_a, "what"_a, "seed"_a = 0, "'mean' or 'sample' of the visible layer.")

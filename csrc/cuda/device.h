@@ -19,6 +19,10 @@ inline void start(const Launch& launch, int64_t blocks, int threads, void (*kern
     check(cudaLaunchKernelEx(&config, kernel, P(args)...), "kernel launch");
 }
 
+inline void zero(const Launch& launch, void* p, size_t bytes) {
+    if (bytes) check(cudaMemsetAsync(p, 0, bytes, static_cast<cudaStream_t>(launch.stream)), "zeroing memory");
+}
+
 inline int multiprocessors() {
     int device = 0, count = 0;
     check(cudaGetDevice(&device), "asking for the current GPU");

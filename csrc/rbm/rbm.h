@@ -20,7 +20,24 @@ struct Rows {
     int64_t row_stride = 0;  // dense
     const int64_t* indptr = nullptr;
     const int32_t* indices = nullptr;
+
+    Left left() const { return {data, row_stride, 1, indptr, indices}; }
 };
+
+// What a half-step leaves behind; any may be null. log_partition is added to.
+struct Outputs {
+    void *mean = nullptr, *sample = nullptr;
+    uint32_t* bits = nullptr;
+    void* log_partition = nullptr;
+};
+
+// Which draws belong to which purpose; see philox.h.
+enum Stream : uint32_t { kPositive = 0, kVisible = 1, kHidden = 2, kSampling = 16, kAnnealing = 32 };
+
+template <class F>
+decltype(auto) by_dtype(DType dtype, F&& f) {
+    return dtype == DType::f64 ? f(double{}) : f(float{});
+}
 
 struct TrainOptions {
     int64_t batch_size = 10;
@@ -37,6 +54,9 @@ struct Diverged {
     const char* tensor;  // what stopped being finite
 };
 
+// values (count x n, dtype) = rows of bits
+void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype);
+
 class Rbm {
   public:
     Rbm(int64_t visibles, int64_t hiddens, Unit visible, DType dtype, DType format);
@@ -51,16 +71,18 @@ class Rbm {
     // Each output may be null; weights come row-major, visibles x hiddens.
     void get_parameters(void* weights, void* visible_bias, void* hidden_bias, void* log_variance) const;
 
-    // What training carries from step to step, besides the parameters. All in dtype.
+    // What training carries from step to step, besides the parameters. Arrays are in dtype.
     Array velocity;        // weight panels
     Array bias_velocity;   // visibles + hiddens + visibles (log variance)
     Array visible_offset;  // centring offsets and sparsity statistics: means over the data ...
     Array hidden_offset;   // ... and a sliding mean of hidden activities
-    Array chains;          // n_chains x hiddens
+    std::vector<uint32_t> chains;  // hidden states of persistent chains, n_chains rows of bits
     int64_t n_chains = 0;
     uint64_t step = 0;  // Gibbs steps made: names the random numbers
     uint64_t seed = 0;
-    void set_chains(const void* states, int64_t count);
+    // count x hiddens values; false if one is neither 0 nor 1, and then nothing changes
+    bool set_chains(const void* states, int64_t count);
+    void get_chains(void* states) const;
 
     // order[begin, end) are the rows to visit, in mini-batches of batch_size; weight (per row of `rows`) may
     // be null. `tick` is called after every mini-batch with the rows done; returning false stops there.
@@ -68,10 +90,10 @@ class Rbm {
     std::optional<Diverged> train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                   const TrainOptions& options, const std::function<bool(int64_t)>& tick);
 
-    // Means and/or samples of one layer given the other; any output may be null. log_partition receives
-    // sum_j softplus(x_j) (the hidden part of the free energy).
-    void hidden_given_visible(const Rows& v, void* mean, void* sample, void* log_partition, const Draw& draw);
-    void visible_given_hidden(const void* h, int64_t count, void* mean, void* sample, const Draw& draw);
+    // One layer given `count` states of the other. log_partition receives sum_j softplus(x_j) (the hidden part
+    // of the free energy). In format i16 bits meet the rounded weights; values meet the weights themselves.
+    void hidden_given_visible(const Left& v, int64_t count, const Outputs& out, const Draw& draw);
+    void visible_given_hidden(const Left& h, int64_t count, const Outputs& out, const Draw& draw);
 
     // `steps` alternations from v (count x visibles, updated in place); clamp (bytes, same shape or null)
     // marks entries that keep their value. mean receives the last conditional means. `tick` as in train.
@@ -92,7 +114,11 @@ class Rbm {
     void anneal_as(T*, int64_t, const double*, int64_t, const T*, double*, uint64_t,
                    const std::function<bool(int64_t)>&);
     bool refresh();  // derived weight layouts; false if a weight is not finite
-    Left visible_states(const void* data, int64_t row_stride) const;
+    // The half-steps at inverse temperature `scale`; ratio as in HalfStep.
+    void hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
+                     const Draw& draw);
+    void visible_step(const Left& h, int64_t count, const void* bias, double scale, const Outputs& out,
+                      const Draw& draw);
     void set_log_variance(const void* log_variance);
 
     Array weights_;                 // panels, visibles x hiddens, dtype: the master copy

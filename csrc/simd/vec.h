@@ -6,7 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
-#if defined(__AVX2__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -26,6 +26,7 @@ namespace unsupfast::USF_ISA {
 
 typedef float vf32 __attribute__((vector_size(USF_BYTES)));
 typedef double vf64 __attribute__((vector_size(USF_BYTES)));
+typedef int16_t vi16 __attribute__((vector_size(USF_BYTES)));
 typedef int32_t vi32 __attribute__((vector_size(USF_BYTES)));
 typedef uint32_t vu32 __attribute__((vector_size(USF_BYTES)));
 typedef int64_t vi64 __attribute__((vector_size(USF_BYTES)));
@@ -45,6 +46,15 @@ template <>
 struct VecOf<double> {
     using type = vf64;
     using mask = vi64;
+};
+template <>
+struct VecOf<int16_t> {
+    using type = vi16;
+};
+template <>
+struct VecOf<int32_t> {
+    using type = vi32;
+    using mask = vi32;
 };
 template <>
 struct VecOf<uint32_t> {
@@ -130,9 +140,75 @@ inline uint32_t nonzero_bits(Vec<T> v) {
 #endif
 }
 
+// Bit i is the top bit of lane i.
+inline uint32_t sign_bits(vu32 v) {
+#if defined(__AVX512F__)
+    return _mm512_cmplt_epi32_mask((__m512i)v, _mm512_setzero_si512());
+#elif defined(__AVX2__)
+    return uint32_t(_mm256_movemask_ps((__m256)v));
+#else
+    uint32_t m = 0;
+    for (int i = 0; i < kLanes<uint32_t>; ++i) m |= (v[i] >> 31) << i;
+    return m;
+#endif
+}
+
+// Lane i is x where bit i is set, else 0: the inverse of nonzero_bits.
+template <class T>
+inline Vec<T> where_bits(uint32_t mask, T x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T>)_mm512_maskz_mov_ps(__mmask16(mask), _mm512_set1_ps(x));
+    else
+        return (Vec<T>)_mm512_maskz_mov_pd(__mmask8(mask), _mm512_set1_pd(x));
+#else
+    using M = typename VecOf<T>::mask;
+    M lane;
+    for (int i = 0; i < kLanes<T>; ++i) lane[i] = 1 << i;
+    const M set = (M{} + static_cast<std::remove_reference_t<decltype(lane[0])>>(mask)) & lane;
+    return set != 0 ? splat(x) : Vec<T>{};
+#endif
+}
+
+// Appends base + i for every set bit i, in order; K is uint16_t or int32_t. May write up to 31 entries past the
+// last.
+template <class K>
+inline K* append_positions(K* list, uint32_t mask, int32_t base) {
+#if defined(__AVX512VBMI2__)
+    if constexpr (sizeof(K) == 2) {
+        alignas(64) static constexpr uint16_t kFirst[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                                            11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                                            22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+        const __m512i position = _mm512_add_epi16(_mm512_load_si512(kFirst), _mm512_set1_epi16(int16_t(base)));
+        const __m512i packed = _mm512_maskz_compress_epi16(mask, position);
+        const int count = __builtin_popcount(mask);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(list), _mm512_castsi512_si256(packed));
+        if (count > 16) _mm512_storeu_si512(list, packed);
+        return list + count;
+    }
+#endif
+#if defined(__AVX512F__)
+    for (int half = 0; half < 32; half += 16, mask >>= 16, base += 16) {
+        const __m512i position = _mm512_add_epi32(
+            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(base));
+        const __m512i packed = _mm512_maskz_compress_epi32(__mmask16(mask), position);
+        if constexpr (sizeof(K) == 2)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(list), _mm512_cvtepi32_epi16(packed));
+        else
+            _mm512_storeu_si512(list, packed);
+        list += __builtin_popcount(mask & 0xffffu);
+    }
+    return list;
+#else
+    for (; mask; mask &= mask - 1) *list++ = K(base + __builtin_ctz(mask));
+    return list;
+#endif
+}
+
 // Lanes 0 .. n-1 of v, zero in the others.
 template <class T>
 inline Vec<T> first_n(Vec<T> v, int64_t n) {
+    if (n >= kLanes<T>) return v;
     using M = typename VecOf<T>::mask;
     M lane;
     for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
@@ -223,6 +299,23 @@ inline vu32 to_bf16(vf32 x) {
     const vu32 u = bits<vu32>(x);
     const vu32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     return x == x ? rounded : (u >> 16) | 64u;
+}
+
+// Keeps a value as it was rounded: nothing that follows is contracted with the operation that made it.
+template <class V>
+inline V as_rounded(V v) {
+#if defined(__x86_64__)
+    asm("" : "+v"(v));
+#else
+    asm("" : "+w"(v));
+#endif
+    return v;
+}
+
+// The nearest integer, ties to even, of |x| < 2^22.
+inline vi32 nearest(vf32 x) {
+    const float magic = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+    return bits<vi32>(x + magic) - bits<int32_t>(magic);
 }
 
 }  // namespace unsupfast::USF_ISA

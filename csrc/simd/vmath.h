@@ -103,63 +103,58 @@ inline Vec<T> probit_of(Vec<T> u) {
 inline vf32 probit(vf32 u) { return probit_of<float>(u); }
 inline vf64 probit(vf64 u) { return probit_of<double>(u); }
 
-// High and low words of the 32 x 32-bit products of all lanes with one constant.
-inline void multiply_wide(vu32 x, uint32_t c, vu32& high, vu32& low) {
+// The products of the low 32 bits of all lanes with a 32-bit constant.
+inline vu64 multiply_low(vu64 x, uint32_t c) {
 #if defined(__AVX512F__)
-    const __m512i m = _mm512_set1_epi32(int(c));
-    const __m512i even = _mm512_mul_epu32((__m512i)x, m);
-    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)x, 32), m);
-    high = (vu32)_mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xaaaa, odd);
-    low = (vu32)_mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64(odd, 32));
+    return (vu64)_mm512_mul_epu32((__m512i)x, _mm512_set1_epi64(int64_t(c)));
 #elif defined(__AVX2__)
-    const __m256i m = _mm256_set1_epi32(int(c));
-    const __m256i even = _mm256_mul_epu32((__m256i)x, m);
-    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)x, 32), m);
-    high = (vu32)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-    low = (vu32)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+    return (vu64)_mm256_mul_epu32((__m256i)x, _mm256_set1_epi64x(int64_t(c)));
+#elif defined(__SSE2__)
+    return (vu64)_mm_mul_epu32((__m128i)x, _mm_set1_epi64x(int64_t(c)));
 #else
-    for (int i = 0; i < kLanes<float>; ++i) {
-        const uint64_t p = uint64_t(x[i]) * c;
-        high[i] = uint32_t(p >> 32);
-        low[i] = uint32_t(p);
-    }
+    return (x & 0xffffffffu) * c;
 #endif
 }
 
-inline void philox(uint64_t seed, vu32& c0, vu32& c1, vu32& c2, vu32& c3) {
+// Philox on a word of the counter per 64-bit lane: what ends up in the upper halves is never read.
+inline void philox(uint64_t seed, vu64 (&c)[4]) {
     uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
     for (int round = 0; round < 10; ++round) {
-        vu32 h0, l0, h1, l1;
-        multiply_wide(c0, 0xD2511F53u, h0, l0);
-        multiply_wide(c2, 0xCD9E8D57u, h1, l1);
-        c0 = h1 ^ c1 ^ k0;
-        c2 = h0 ^ c3 ^ k1;
-        c1 = l1;
-        c3 = l0;
+        const vu64 p0 = multiply_low(c[0], 0xD2511F53u), p1 = multiply_low(c[2], 0xCD9E8D57u);
+        c[0] = (p1 >> 32) ^ c[1] ^ k0;
+        c[2] = (p0 >> 32) ^ c[3] ^ k1;
+        c[1] = p1;
+        c[3] = p0;
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
 }
 
-// u[r][j] for `rows` rows from global row `row` and the 32 units from `unit` (a multiple of 32). Lanes run
-// over 8 neighbouring blocks, and over as many rows as fit beside each other.
+// u[r][j] for `rows` rows from global row `row` and the 32 units from `unit` (a multiple of 32): 8 neighbouring
+// blocks a row.
 inline void uniform_tile(uint64_t seed, uint32_t step, uint32_t stream, uint32_t row, int rows, uint32_t unit,
                          float (*u)[32]) {
-    constexpr int L = kLanes<float>, kRun = L < 8 ? L : 8, kRows = L / kRun;
-    vu32 lane_block, lane_row;
+    constexpr int L = kLanes<double>;
+    vu64 lane;
+    vi32 low_halves;
     for (int i = 0; i < L; ++i) {
-        lane_block[i] = uint32_t(i % kRun);
-        lane_row[i] = uint32_t(i / kRun);
+        lane[i] = uint64_t(i);
+        low_halves[i] = 2 * i;
+        low_halves[L + i] = 2 * L + 2 * i;
     }
-    for (int r = 0; r < rows; r += kRows)
-        for (int b = 0; b < 8; b += kRun) {
-            vu32 c[4] = {lane_block + (unit / 4 + uint32_t(b)), lane_row + (row + uint32_t(r)), vu32{} + step,
-                         vu32{} + stream};
-            philox(seed, c[0], c[1], c[2], c[3]);
-            for (int w = 0; w < 4; ++w) {
-                const vf32 x = __builtin_convertvector(bits<vi32>(c[w] >> 8), vf32) * 0x1p-24f;
-                for (int q = 0; q < kRows && r + q < rows; ++q)
-                    std::memcpy(&u[r + q][8 * w + b], reinterpret_cast<const char*>(&x) + q * kRun * 4, kRun * 4);
+    for (int r = 0; r < rows; ++r)
+        for (int b = 0; b < 8; b += L) {
+            vu64 c[4] = {lane + (unit / 4 + uint32_t(b)), vu64{} + (row + uint32_t(r)), vu64{} + step, vu64{} + stream};
+            philox(seed, c);
+            for (int w = 0; w < 4; w += 2) {
+                const vu32 words = __builtin_shuffle(bits<vu32>(c[w]), bits<vu32>(c[w + 1]), low_halves);
+                const vf32 x = __builtin_convertvector(bits<vi32>(words >> 8), vf32) * 0x1p-24f;
+                if constexpr (L == 8) {
+                    store(&u[r][8 * w], x);
+                } else {
+                    std::memcpy(&u[r][8 * w + b], &x, sizeof x / 2);
+                    std::memcpy(&u[r][8 * w + 8 + b], reinterpret_cast<const char*>(&x) + sizeof x / 2, sizeof x / 2);
+                }
             }
         }
 }

@@ -27,7 +27,7 @@ struct StoreProduct {
 
 template <class T>
 void gemm(const Gemm& p, const Launch& launch) {
-    multiply<T>(p.m, p.n, p.k, p.a, right_panels(p.b), p.format, launch,
+    multiply<T>(p.m, p.n, p.k, p.a, right_panels(p.b, p.format), p.format, launch,
                 StoreProduct<T>{static_cast<T*>(p.c), p.ldc, p.n, T(p.alpha), T(p.beta)});
 }
 
@@ -73,8 +73,65 @@ __global__ void __launch_bounds__(kSquareThreads) pack_kernel(const __grid_const
     store_panel<T>(square, false, p.dst, p.format, panel_depth(p.format, p.k), panel, k0);
 }
 
+// A block a panel of 16-bit fixed point, of the k x n matrix at(i, j): its columns' largest magnitudes first.
+template <class At>
+__global__ void __launch_bounds__(kSquareThreads) fix_kernel(int64_t k, int64_t n, void* dst, const At at) {
+    constexpr int kWarps = kSquareThreads / 32;
+    __shared__ float peaks[kWarps][32];
+    __shared__ int32_t sums[kWarps][32];
+    const int c = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
+    const int64_t column = int64_t(blockIdx.x) * kPanel + c;
+    char* panel = static_cast<char*>(dst) + int64_t(blockIdx.x) * panel_depth(DType::i16, k) * kPanel * 2;
+    float peak = 0;
+    if (column < n)
+        for (int64_t i = warp; i < k; i += kWarps) peak = fmaxf(peak, fabsf(at(i, column)));
+    peaks[warp][c] = peak;
+    __syncthreads();
+    for (int w = 0; w < kWarps; ++w) peak = fmaxf(peak, peaks[w][c]);
+    const float scale = peak > 0 ? kFixedMax / peak : 0.f;
+    int32_t sum = 0;
+    int16_t* body = reinterpret_cast<int16_t*>(panel) + kFixedHeader * kPanel + fixed_place_of(c);
+    for (int64_t i = warp; i < k; i += kWarps) {
+        const int q = column < n ? __float2int_rn(__fmul_rn(at(i, column), scale)) : 0;
+        body[i * kPanel] = int16_t(q);
+        sum += q;
+    }
+    sums[warp][c] = sum;
+    __syncthreads();
+    if (warp > 0) return;
+    for (int w = 1; w < kWarps; ++w) sum += sums[w][c];
+    body[k * kPanel] = 0;
+    reinterpret_cast<float*>(panel)[c] = peak / kFixedMax;
+    reinterpret_cast<int32_t*>(panel)[kPanel + c] = sum;
+}
+
+template <class At>
+void fix(int64_t k, int64_t n, void* dst, const Launch& launch, const At& at) {
+    start(launch, panels(n), kSquareThreads, fix_kernel<At>, k, n, dst, at);
+}
+
+struct AtStrides {
+    PackPanels p;
+    __device__ float operator()(int64_t i, int64_t j) const {
+        const float x = static_cast<const float*>(p.src)[i * p.row_stride + j * p.col_stride];
+        return p.k_scale ? x * static_cast<const float*>(p.k_scale)[i] : x;
+    }
+};
+
+// Element (i, j) of the matrix held in float32 panels, or of its transpose.
+struct AtPanels {
+    const float* src;
+    int64_t k;  // of the panels
+    bool turned;
+    __device__ float operator()(int64_t i, int64_t j) const {
+        const int64_t row = turned ? j : i, column = turned ? i : j;
+        return src[(column / kPanel * k + row) * kPanel + column % kPanel];
+    }
+};
+
 template <class T>
 void pack_panels(const PackPanels& p, const Launch& launch) {
+    if (p.format == DType::i16) return fix(p.k, p.n, p.dst, launch, AtStrides{p});
     start(launch, panels(p.n) * panels(p.k), kSquareThreads, pack_kernel<T>, p);
 }
 
@@ -99,7 +156,47 @@ __global__ void __launch_bounds__(kSquareThreads) turn_kernel(const __grid_const
 
 template <class T>
 void turn_panels(const TurnPanels& p, const Launch& launch) {
-    start(launch, panels(p.n) * panels(p.k), kSquareThreads, turn_kernel<T>, p);
+    TurnPanels plain = p;  // for i16 only the look for values that are not finite is left
+    if (p.format == DType::i16) {
+        const float* src = static_cast<const float*>(p.src);
+        if (p.same) fix(p.k, p.n, p.same, launch, AtPanels{src, p.k, false});
+        if (p.turned) fix(p.n, p.k, p.turned, launch, AtPanels{src, p.k, true});
+        plain.same = plain.turned = nullptr;
+    }
+    start(launch, panels(p.n) * panels(p.k), kSquareThreads, turn_kernel<T>, plain);
+}
+
+// ---------------------------------------------------------------- bits
+
+// A warp a word: lane j looks at bit j.
+template <class T>
+__global__ void __launch_bounds__(256) pack_bits_kernel(const __grid_constant__ PackBits p) {
+    const int lane = int(threadIdx.x) % 32;
+    const int64_t words = (p.cols + 31) / 32, at = int64_t(blockIdx.x) * 8 + threadIdx.x / 32;
+    if (at >= p.count * words) return;
+    const int64_t i = at / words, j = at % words * 32 + lane;
+    T x(0);
+    if (j < p.cols) x = static_cast<const T*>(p.src)[(p.order ? p.order[i] : i) * p.row_stride + j];
+    const uint32_t word = __ballot_sync(0xffffffffu, x != T(0));
+    if (x != T(0) && x != T(1)) atomicOr(p.other, 1);
+    if (lane == 0) p.dst[at] = word;
+}
+
+template <class T>
+void pack_bits(const PackBits& p, const Launch& launch) {
+    start(launch, (p.count * bit_words(p.cols) + 7) / 8, 256, pack_bits_kernel<T>, p);
+}
+
+// A warp a square of 32 x 32 bits.
+__global__ void __launch_bounds__(32) turn_bits_kernel(const __grid_constant__ TurnBits p) {
+    const int lane = int(threadIdx.x);
+    const int64_t in = (p.cols + 31) / 32, out = (p.rows + 31) / 32;
+    const int64_t word = blockIdx.x % in, block = blockIdx.x / in, row = block * 32 + lane;
+    const uint32_t source = row < p.rows ? p.src[row * in + word] : 0u;
+    for (int c = 0; c < 32; ++c) {
+        const uint32_t column = __ballot_sync(0xffffffffu, source >> c & 1u);
+        if (lane == c && word * 32 + c < p.cols) p.dst[(word * 32 + c) * out + block] = column;
+    }
 }
 
 // ---------------------------------------------------------------- column sums
@@ -119,8 +216,10 @@ __global__ void __launch_bounds__(256)
     if (column < cols) {
         const int64_t end = min(rows, (chunk + 1) * kChunkRows);
         const T* data = static_cast<const T*>(x.data) + column * x.col_stride;
-        for (int64_t i = chunk * kChunkRows + warp; i < end; i += 8)
-            sum += (weight ? weight[i] : T(1)) * data[i * x.row_stride];
+        for (int64_t i = chunk * kChunkRows + warp; i < end; i += 8) {
+            const T value = x.bits ? T(x.bits[i * x.row_stride + column / 32] >> column % 32 & 1u) : data[i * x.row_stride];
+            sum += (weight ? weight[i] : T(1)) * value;
+        }
     }
     sums[warp][lane] = sum;
     __syncthreads();
@@ -188,5 +287,9 @@ USF_CUDA_KERNEL_BY_DTYPE(Gemm, cuda::gemm)
 USF_CUDA_KERNEL_BY_DTYPE(PackPanels, cuda::pack_panels)
 USF_CUDA_KERNEL_BY_DTYPE(TurnPanels, cuda::turn_panels)
 USF_CUDA_KERNEL_BY_DTYPE(ColumnSum, cuda::column_sum)
+USF_CUDA_KERNEL_BY_DTYPE(PackBits, cuda::pack_bits)
+USF_KERNEL(cuda, TurnBits) {
+    cuda::start(launch, bit_words(p.cols) * bit_words(p.rows), 32, cuda::turn_bits_kernel, p);
+}
 
 }  // namespace unsupfast

@@ -1,6 +1,6 @@
 // The GEMM engine of the GPU. A block computes one tile of the output: step by step along k, the prologue
 // fetches both operands into registers and from there into shared memory (dense with any strides, CSR rows,
-// panels; scaled and rounded on the way), while the tile fetched before is multiplied from shared memory. The
+// bits, panels; scaled and rounded on the way), while the tile fetched before is multiplied from shared memory. The
 // epilogue gets the sums in registers, four columns of a row at a time.
 //
 // With FMA every output is one chain of multiply-adds in the order of k, on the tensor cores one of products
@@ -19,13 +19,20 @@ enum Scratch : int { kPartialScratch = 0 };
 struct Right {
     const void* data;
     bool is_panels;
+    bool is_fixed = false;  // panels in 16-bit fixed point
     int64_t row_stride = 0;  // of values
     const void* k_scale = nullptr;
 };
 
-inline Right right_panels(const void* data) { return {data, true}; }
+inline Right right_panels(const void* data, DType format) { return {data, true, format == DType::i16}; }
 inline Right right_values(const void* data, int64_t row_stride, const void* k_scale) {
-    return {data, false, row_stride, k_scale};
+    return {data, false, false, row_stride, k_scale};
+}
+
+// Element (k, column c) of a panel in 16-bit fixed point.
+__device__ __forceinline__ float fixed_value(const char* panel, int64_t k, int c) {
+    const int16_t q = reinterpret_cast<const int16_t*>(panel)[(k + kFixedHeader) * kPanel + fixed_place_of(c)];
+    return float(q) * reinterpret_cast<const float*>(panel)[c];
 }
 
 template <class Format>
@@ -75,12 +82,13 @@ class LeftStage {
             }
             return;
         }
-        const bool along_rows = a.row_stride == 1;
+        const bool along_rows = a.row_stride == 1 && !a.bits;
         row_ = along_rows ? t % Tile::rows : t / Tile::depth;
         word_ = along_rows ? t / Tile::rows : t % Tile::depth;
         row_step_ = along_rows ? 0 : Tile::threads / Tile::depth;
         word_step_ = along_rows ? Tile::threads / Tile::rows : 0;
         rows_left_ = int(min(m - m0, int64_t(Tile::rows)));
+        m0_ = m0;
         at_ = (m0 + row_) * a.row_stride + int64_t(word_) * F::kPair * a.col_stride;
         step_ = row_step_ * a.row_stride + int64_t(word_step_) * F::kPair * a.col_stride;
     }
@@ -97,6 +105,11 @@ class LeftStage {
                 const int k = (word_ + i * word_step_) * F::kPair + j;
                 value[j] = Value(0);
                 if (row_ + i * row_step_ < rows_left_ && k < k_left) {
+                    if (a_.bits) {
+                        const uint32_t word = a_.bits[(m0_ + row_ + i * row_step_) * a_.row_stride + (k0 + k) / 32];
+                        value[j] = Value(word >> (k0 + k) % 32 & 1u);
+                        continue;
+                    }
                     value[j] = data_[at_ + i * step_ + j * a_.col_stride];
                     if (scale_) value[j] *= scale_[k0 + k];
                 }
@@ -136,6 +149,7 @@ class LeftStage {
     const Left& a_;
     const Value *data_, *scale_;
     int64_t k_;
+    int64_t m0_ = 0;
     int64_t at_ = 0, step_ = 0;  // dense: offset of the next element, and to that of the next i
     int64_t end_ = 0;            // CSR: [at_, end_) is left of the row
     int rows_left_ = 0, row_ = 0, word_ = 0, row_step_ = 0, word_step_ = 0;
@@ -154,6 +168,7 @@ class RightStage {
     __device__ RightStage(const Right& b, int64_t n, int64_t k, int64_t n0)
         : b_(b),
           k_(k),
+          n0_(n0),
           panel_stride_(b.is_panels ? (k + F::kPair - 1) / F::kPair * kPanel : kPanel),
           word_stride_(b.is_panels ? kPanel : b.row_stride * F::kPair),
           cols_left_(int(min(n - n0, int64_t(Tile::cols)))) {
@@ -169,6 +184,13 @@ class RightStage {
             const int64_t at = at_ + panel(i) * panel_stride_ + (word(i) - word(0)) * word_stride_;
             staged_[i] = Word(0);
             if (k >= k_left || panel(i) * int(kPanel) + int(threadIdx.x) % 32 >= cols_left_) continue;
+            if constexpr (std::is_same_v<Word, float>)
+                if (b_.is_fixed) {
+                    const char* from = static_cast<const char*>(b_.data) +
+                                       (n0_ / kPanel + panel(i)) * panel_depth(DType::i16, k_) * kPanel * 2;
+                    staged_[i] = fixed_value(from, k0 + k, int(threadIdx.x) % 32);
+                    continue;
+                }
             if (b_.is_panels) {
                 staged_[i] = static_cast<const Word*>(b_.data)[at];
                 continue;
@@ -195,7 +217,7 @@ class RightStage {
     static __device__ int word(int i) { return int(threadIdx.x) / 32 + i * Tile::warps % Tile::depth; }
 
     const Right& b_;
-    int64_t k_, panel_stride_, word_stride_, at_;
+    int64_t k_, n0_, panel_stride_, word_stride_, at_;
     int cols_left_;
     Word staged_[kCount];
 };

@@ -25,12 +25,14 @@ struct Entry {
     T value;
 };
 
-// A packed tile: header, then either [k][rows] values, or one list of non-zeros per row with room for k
-// entries each: Entry<T>, or only their k where all values are 1, as those of sampled units are.
-enum class Packed : int32_t { dense, entries, ones };
-struct Slot {
+// A packed tile: header, then either [k][rows] values, or one list of non-zeros per row: Entry<T>, or only
+// their k where all values are 1, as those of sampled units are. `zeros` lists the k that are 0 among ones:
+// what the product has to leave out of the sums of whole columns (i16 only).
+enum class Packed : int32_t { dense, entries, ones, zeros };
+struct alignas(64) Slot {
     Packed kind;
-    int32_t count[15];
+    int32_t count[14];  // entries of a row's list ...
+    int32_t begin[14];  // ... and where it starts among all
 };
 
 // Largest share of non-zeros for which the lists win over the dense kernel, measured at 784 x 500.
@@ -44,9 +46,29 @@ void tile_product(const Slot* slot, int rows, int64_t k, const void* panel, DTyp
 template <class T>
 void pack_tile(const Left& a, int64_t m0, int rows, int64_t k, DType format, Slot* slot);
 
+// Room for the tiles of an operand, and how many of them are packed at a time: a block stays in the outer
+// caches, where lists take far less than the room they might need.
+struct Slots {
+    size_t stride;
+    int64_t block;
+};
+
 template <class T>
-inline size_t slot_bytes(int64_t k) {
-    return (sizeof(Slot) + size_t(k + 2) * kTileRows<T> * sizeof(Entry<T>) + 2 * USF_BYTES + 63) / 64 * 64;
+inline Slots slots_for(const Left& a, int64_t m, int64_t k, DType format, int64_t tiles) {
+    size_t entries = size_t(k + 2) * kTileRows<T>, bytes = sizeof(Entry<T>);
+    if (a.bits && format != DType::bf16) {
+        if (format == DType::i16) entries = entries / 2 + kFixedRun * kTileRows<T>;
+        bytes = sizeof(T);  // of a value; a position takes no more
+    } else if (a.indptr) {
+        entries = 0;
+        for (int64_t i = 0; i < m; i += kTileRows<T>) {
+            // a tile may start anywhere: no more rows than these
+            const int64_t end = least(m, i + 2 * kTileRows<T>);
+            entries = size_t(most(int64_t(entries), a.indptr[end] - a.indptr[i]));
+        }
+    }
+    const size_t stride = (sizeof(Slot) + entries * bytes + 2 * USF_BYTES + 63) / 64 * 64;
+    return {stride, least(tiles, most(8, int64_t((1 << 20) / stride)))};
 }
 
 enum Scratch : int { kLeftScratch = 0, kRightScratch = 1, kPartialScratch = 2 };
@@ -57,9 +79,7 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DTy
               const Epilogue& epilogue) {
     if (m == 0 || n == 0) return;
     const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>;
-    const size_t stride = slot_bytes<T>(k);
-    // left operand in blocks that stay in the outer caches
-    const int64_t block = least(tiles, most(8, int64_t((1 << 20) / stride)));
+    const auto [stride, block] = slots_for<T>(a, m, k, format, tiles);
     char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block)));
     const size_t panel_bytes = size_t(padded_depth(format, k) * kPanel * element_size(format));
     const auto first_row = [&](int64_t tile) { return m * tile / tiles; };  // tiles of even height

@@ -7,28 +7,46 @@ namespace unsupfast {
 // Right operands are stored as column panels 32 columns wide, each contiguous over k, zero-padded:
 //   f32, f64:  panel[n / 32][k][n % 32]
 //   bf16:      panel[n / 32][k / 2][n % 32][k % 2]      (the pair order of the dot-product instructions)
+//   i16:       panel[n / 32]: step[32] (float32), sum[32] (int32), [k][fixed_place(n % 32)], a row of zeros;
+//              the value is step * integer, sum that of a column's integers. Multiplies bits only.
 // The layout is the same for every instruction set, so weights packed once serve them all.
 static constexpr int64_t kPanel = 32;
 
+// 16-bit fixed point: integers of up to kFixedMax, so that kFixedRun of them add up without overflow.
+static constexpr int kFixedMax = 4095, kFixedRun = 8;
+static constexpr int64_t kFixedHeader = 4;  // rows of a panel before the first k; one of zeros follows the last
+// Columns c and c + 16 are neighbours: the halves of one 32-bit word, which widen with two shifts.
+static constexpr int64_t fixed_place(int64_t c) { return c % 16 * 2 + c / 16; }
+
 static constexpr int64_t panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
-static constexpr int64_t padded_depth(DType format, int64_t k) { return format == DType::bf16 ? (k + 1) / 2 * 2 : k; }
+// Rows of a panel as stored.
+static constexpr int64_t padded_depth(DType format, int64_t k) {
+    return format == DType::bf16 ? (k + 1) / 2 * 2 : format == DType::i16 ? k + kFixedHeader + 1 : k;
+}
+static constexpr int64_t bit_words(int64_t n) { return (n + 31) / 32; }
 static constexpr int64_t panel_elements(DType format, int64_t k, int64_t n) {
     return panels(n) * padded_depth(format, k) * kPanel;
 }
 static constexpr int64_t element_size(DType t) { return t == DType::f64 ? 8 : t == DType::f32 ? 4 : 2; }
 
-// The left operand, m x k: dense with any strides (in elements), or CSR. Row weights along k multiply
-// column k of it: signs of a contrast, sample weights, or 1 / sigma^2 of Gaussian units.
+// The left operand, m x k: dense with any strides (in elements), CSR, or bits. Row weights along k multiply
+// column k of it: signs of a contrast, sample weights, or 1 / sigma^2 of Gaussian units; bits have none.
 struct Left {
     const void* data = nullptr;  // dense values, or CSR values
     int64_t row_stride = 0, col_stride = 1;
     const int64_t* indptr = nullptr;   // CSR where not null: row i is [indptr[i], indptr[i+1])
     const int32_t* indices = nullptr;  // sorted within a row
     const void* k_scale = nullptr;     // k weights or null
+    // Binary states where not null: entry (i, j) is bit j % 32 of bits[i * row_stride + j / 32]; the bits past
+    // k of a row's last word are 0.
+    const uint32_t* bits = nullptr;
 };
 
+inline Left bit_rows(const uint32_t* bits, int64_t k) { return {nullptr, bit_words(k), 1, nullptr, nullptr, nullptr, bits}; }
+
 // C (m x n, row-major, leading dimension ldc) = alpha A B + beta C. dtype (f32 or f64) is that of A, C
-// and k_scale; `format` that of the multiplication: dtype itself, or bf16 with f32 accumulation.
+// and k_scale; `format` that of the multiplication: dtype itself, bf16 with f32 accumulation, or i16 with
+// exact integer sums.
 struct Gemm {
     int64_t m, n, k;
     Left a;
@@ -59,6 +77,25 @@ struct TurnPanels {
     void *turned, *same;
     int32_t* nonfinite;
     DType dtype, format;
+};
+
+// dst = `count` rows of zeros and ones (dtype) as bits: row i is row order[i] of src, or row i where order is
+// null. *other is set to 1 if a value is neither 0 nor 1.
+struct PackBits {
+    int64_t count, cols;
+    const void* src;
+    int64_t row_stride;
+    const int64_t* order;
+    uint32_t* dst;
+    int32_t* other;
+    DType dtype;
+};
+
+// dst = the transpose of rows x cols bits, in rows of bit_words(rows) words.
+struct TurnBits {
+    int64_t rows, cols;
+    const uint32_t* src;
+    uint32_t* dst;
 };
 
 // out[j] = sum_i weight[i] x[i, j] (+ beta out[j]), rows in order; weight may be null (ones). x as Left.

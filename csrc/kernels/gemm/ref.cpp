@@ -36,6 +36,19 @@ void turn_panels(const TurnPanels& p) {
 }
 
 template <class T>
+void pack_bits(const PackBits& p) {
+    for (int64_t i = 0; i < p.count; ++i) {
+        const T* row = static_cast<const T*>(p.src) + (p.order ? p.order[i] : i) * p.row_stride;
+        uint32_t* to = p.dst + i * bit_words(p.cols);
+        for (int64_t w = 0; w < bit_words(p.cols); ++w) to[w] = 0;
+        for (int64_t j = 0; j < p.cols; ++j) {
+            if (row[j] != T(0) && row[j] != T(1)) *p.other = 1;
+            to[j / 32] |= uint32_t(row[j] != T(0)) << j % 32;
+        }
+    }
+}
+
+template <class T>
 void column_sum(const ColumnSum& p) {
     T* out = static_cast<T*>(p.out);
     for (int64_t j = 0; j < p.cols; ++j) out[j] = p.beta == 0 ? T(0) : T(p.beta) * out[j];
@@ -49,6 +62,16 @@ void column_sum(const ColumnSum& p) {
 USF_REF_BY_DTYPE(Gemm, gemm)
 USF_REF_BY_DTYPE(PackPanels, pack_panels)
 USF_REF_BY_DTYPE(TurnPanels, turn_panels)
+USF_REF_BY_DTYPE(PackBits, pack_bits)
 USF_REF_BY_DTYPE(ColumnSum, column_sum)
+
+USF_KERNEL(ref, TurnBits) {
+    (void)launch;
+    const int64_t in = bit_words(p.cols), out = bit_words(p.rows);
+    for (int64_t i = 0; i < p.cols * out; ++i) p.dst[i] = 0;
+    for (int64_t r = 0; r < p.rows; ++r)
+        for (int64_t c = 0; c < p.cols; ++c)
+            p.dst[c * out + r / 32] |= (p.src[r * in + c / 32] >> c % 32 & 1u) << r % 32;
+}
 
 }  // namespace unsupfast

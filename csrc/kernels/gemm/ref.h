@@ -25,6 +25,7 @@ inline float from_bf16(uint16_t b) { return std::bit_cast<float>(uint32_t(b) << 
 template <class T>
 T left_at(const Left& a, int64_t i, int64_t j) {
     const T* data = static_cast<const T*>(a.data);
+    if (a.bits) return T(a.bits[i * a.row_stride + j / 32] >> j % 32 & 1);
     if (!a.indptr) return data[i * a.row_stride + j * a.col_stride];
     for (int64_t e = a.indptr[i]; e < a.indptr[i + 1]; ++e)
         if (a.indices[e] == j) return data[e];
@@ -33,18 +34,46 @@ T left_at(const Left& a, int64_t i, int64_t j) {
 
 inline int64_t panel_index(DType format, int64_t k, int64_t i, int64_t j) {
     const int64_t panel = j / kPanel * padded_depth(format, k) * kPanel;
-    return format == DType::bf16 ? panel + (i / 2 * kPanel + j % kPanel) * 2 + i % 2 : panel + i * kPanel + j % kPanel;
+    if (format == DType::bf16) return panel + (i / 2 * kPanel + j % kPanel) * 2 + i % 2;
+    if (format == DType::i16) return panel + (i + kFixedHeader) * kPanel + fixed_place(j % kPanel);
+    return panel + i * kPanel + j % kPanel;
+}
+
+// Step and sum of column j of a panel in 16-bit fixed point.
+struct FixedColumn {
+    float* step;
+    int32_t* sum;
+};
+inline FixedColumn fixed_column(const void* b, int64_t k, int64_t j) {
+    char* panel = const_cast<char*>(static_cast<const char*>(b)) + j / kPanel * padded_depth(DType::i16, k) * kPanel * 2;
+    return {reinterpret_cast<float*>(panel) + j % kPanel, reinterpret_cast<int32_t*>(panel) + kPanel + j % kPanel};
 }
 
 template <class T>
 T panel_at(const void* b, DType format, int64_t k, int64_t i, int64_t j) {
     const int64_t at = panel_index(format, k, i, j);
+    if (format == DType::i16) return T(*fixed_column(b, k, j).step) * T(static_cast<const int16_t*>(b)[at]);
     return format == DType::bf16 ? T(from_bf16(static_cast<const uint16_t*>(b)[at])) : static_cast<const T*>(b)[at];
 }
 
 // Writes all panels of the k x n matrix value(i, j), padding with zeros.
 template <class T, class F>
 void fill_panels(int64_t k, int64_t n, DType format, void* dst, F value) {
+    for (int64_t j = 0; format == DType::i16 && j < panels(n) * kPanel; ++j) {
+        const FixedColumn column = fixed_column(dst, k, j);
+        float peak = 0;
+        for (int64_t i = 0; i < k; ++i) peak = std::fmax(peak, j < n ? std::fabs(float(value(i, j))) : 0.f);
+        const float scale = peak > 0 ? kFixedMax / peak : 0.f;
+        *column.step = peak / kFixedMax;
+        *column.sum = 0;
+        static_cast<int16_t*>(dst)[panel_index(format, k, k, j)] = 0;
+        for (int64_t i = 0; i < k; ++i) {
+            const auto q = int16_t(j < n ? std::nearbyint(float(value(i, j)) * scale) : 0.f);
+            static_cast<int16_t*>(dst)[panel_index(format, k, i, j)] = q;
+            *column.sum += q;
+        }
+    }
+    if (format == DType::i16) return;
     for (int64_t j = 0; j < panels(n) * kPanel; ++j)
         for (int64_t i = 0; i < padded_depth(format, k); ++i) {
             const T x = i < k && j < n ? value(i, j) : T(0);

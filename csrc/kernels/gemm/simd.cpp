@@ -82,7 +82,7 @@ constexpr auto dense_table(std::integer_sequence<int, R...>) {
 // a pair of neighbouring k.
 template <class T, bool kBf16, class E>
 inline Vec<T> add_entry(Vec<T> acc, const E& e, const void* b, int v) {
-    if constexpr (std::is_same_v<E, int32_t>)
+    if constexpr (std::is_integral_v<E>)
         return acc + load(static_cast<const T*>(b) + int64_t(e) * kPanel + v * kLanes<T>);
     else if constexpr (kBf16)
         return add_pair(acc, bits<uint32_t>(e.value),
@@ -93,14 +93,14 @@ inline Vec<T> add_entry(Vec<T> acc, const E& e, const void* b, int v) {
 
 // R rows side by side, so that their chains of additions hide each other's latency.
 template <class T, bool kBf16, int R, class E>
-void sparse_rows(const E* lists, int64_t stride, const int32_t* count, const void* b, T* out) {
+void sparse_rows(const E* lists, const int32_t* begin, const int32_t* count, const void* b, T* out) {
     constexpr int NV = kPanel / kLanes<T>;
     Vec<T> acc[R][NV] = {};
     const E* list[R];
     int32_t common = count[0];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-        list[r] = lists + r * stride;
+        list[r] = lists + begin[r];
         if (count[r] < common) common = count[r];
     }
     for (int32_t i = 0; i < common; ++i)
@@ -118,13 +118,71 @@ void sparse_rows(const E* lists, int64_t stride, const int32_t* count, const voi
     }
 }
 
-template <class T, bool kBf16, class E>
-void sparse_tile(const Slot* slot, int rows, int64_t k, const void* b, T* out) {
-    constexpr int R = most(1, 8 * kLanes<T> / kPanel);
-    const E* lists = reinterpret_cast<const E*>(slot + 1);
+// Lists of positions alone are in 16 bits where k allows.
+template <class F>
+inline void by_index(int64_t k, F&& f) {
+    k < 65536 ? f(uint16_t{}) : f(int32_t{});
+}
+
+// Calls f(first row, count as a constant) for runs of up to R rows that cover all, the shorter ones last.
+template <int R, class F>
+inline void for_row_runs(int rows, F&& f) {
     int r = 0;
-    for (; r + R <= rows; r += R) sparse_rows<T, kBf16, R>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
-    for (; r < rows; ++r) sparse_rows<T, kBf16, 1>(lists + r * k, k, slot->count + r, b, out + r * kPanel);
+    if constexpr (R >= 4) {
+        for (; rows - r >= 7 || rows - r == 4; r += 4) f(r, std::integral_constant<int, 4>());
+        for (; rows - r >= 3; r += 3) f(r, std::integral_constant<int, 3>());
+    }
+    if constexpr (R >= 2)
+        for (; rows - r >= 2; r += 2) f(r, std::integral_constant<int, 2>());
+    for (; r < rows; ++r) f(r, std::integral_constant<int, 1>());
+}
+
+template <class T, bool kBf16, class E>
+void sparse_tile(const Slot* slot, int rows, const void* b, T* out) {
+    const E* lists = reinterpret_cast<const E*>(slot + 1);
+    for_row_runs<most(1, 8 * kLanes<T> / kPanel)>(rows, [&](int r, auto count) {
+        sparse_rows<T, kBf16, count()>(lists, slot->begin + r, slot->count + r, b, out + r * kPanel);
+    });
+}
+
+// The 16-bit columns of a panel's row, widened and added to sums of 32 bits: low halves are columns 0 to 15.
+inline void widen_into(vi32& low, vi32& high, vi16 x) {
+#if defined(__AVX512VNNI__)
+    low = (vi32)_mm512_dpwssd_epi32((__m512i)low, (__m512i)x, _mm512_set1_epi32(1));
+    high = (vi32)_mm512_dpwssd_epi32((__m512i)high, (__m512i)x, _mm512_set1_epi32(0x10000));
+#else
+    low += (bits<vi32>(x) << 16) >> 16;
+    high += bits<vi32>(x) >> 16;
+#endif
+}
+
+// Rows of bits times a panel of 16-bit fixed point: runs of kFixedRun list entries are added in 16 bits. The
+// lists are padded to whole runs with the position k, where the panel has a row of zeros.
+template <class K>
+void fixed_tile(const Slot* slot, int rows, const char* panel, float* out) {
+    constexpr int NV = 64 / USF_BYTES, L = kLanes<float>;
+    const auto* body = reinterpret_cast<const int16_t*>(panel) + kFixedHeader * kPanel;
+    const float* step = reinterpret_cast<const float*>(panel);
+    const auto* sum = reinterpret_cast<const int32_t*>(panel) + kPanel;
+    for (int r = 0; r < rows; ++r, out += kPanel) {
+        const K* list = reinterpret_cast<const K*>(slot + 1) + slot->begin[r];
+        vi32 low[NV] = {}, high[NV] = {};
+        for (int32_t i = 0; i < slot->count[r]; i += kFixedRun, list += kFixedRun) {
+            vi16 run[NV] = {};
+#pragma GCC unroll 8
+            for (int j = 0; j < kFixedRun; ++j)
+#pragma GCC unroll 4
+                for (int v = 0; v < NV; ++v) run[v] += load(body + int64_t(list[j]) * kPanel + v * kLanes<int16_t>);
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; ++v) widen_into(low[v], high[v], run[v]);
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < 2 * NV; ++v) {
+            vi32 total = v < NV ? low[v] : high[v - NV];
+            if (slot->kind == Packed::zeros) total = load(sum + v * L) - total;
+            store(out + v * L, __builtin_convertvector(total, vf32) * load(step + v * L));
+        }
+    }
 }
 
 // ---------------------------------------------------------------- prologue
@@ -159,11 +217,13 @@ void finish_lists(Slot* slot, int rows, int64_t k, bool bf16) {
     if (bf16) return;
     for (int r = 0; r < rows; ++r)
         for (int32_t i = 0; i < slot->count[r]; ++i)
-            if (lists[r * k + i].value != T(1)) return;
+            if (lists[slot->begin[r] + i].value != T(1)) return;
     slot->kind = Packed::ones;
-    int32_t* only_k = reinterpret_cast<int32_t*>(slot + 1);  // in place: written behind what is read
-    for (int r = 0; r < rows; ++r)
-        for (int32_t i = 0; i < slot->count[r]; ++i) only_k[r * k + i] = lists[r * k + i].k;
+    by_index(k, [&]<class K>(K) {
+        K* only_k = reinterpret_cast<K*>(slot + 1);  // in place: written behind what is read
+        for (int r = 0; r < rows; ++r)
+            for (int32_t i = 0; i < slot->count[r]; ++i) only_k[slot->begin[r] + i] = K(lists[slot->begin[r] + i].k);
+    });
 }
 
 template <class T>
@@ -171,8 +231,9 @@ void pack_csr(const Left& a, int64_t m0, int rows, int64_t k, bool bf16, Slot* s
     Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
     for (int r = 0; r < rows; ++r) {
         slot->count[r] = 0;
+        slot->begin[r] = int32_t(a.indptr[m0 + r] - a.indptr[m0]);
         for (int64_t i = a.indptr[m0 + r]; i < a.indptr[m0 + r + 1]; ++i)
-            append(lists + r * k, slot->count[r], a.indices[i],
+            append(lists + slot->begin[r], slot->count[r], a.indices[i],
                    static_cast<const T*>(a.data)[i] * scale_of<T>(a, a.indices[i]), bf16);
     }
     finish_lists<T>(slot, rows, k, bf16);
@@ -198,9 +259,12 @@ void pack_sparse(const T* src, const Left& a, int rows, int64_t k, bool bf16, Sl
     constexpr int L = kLanes<T>;
     Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
     const auto push = [&](int r, int64_t i, T value) {
-        append(lists + r * k, slot->count[r], i, value * scale_of<T>(a, i), bf16);
+        append(lists + slot->begin[r], slot->count[r], i, value * scale_of<T>(a, i), bf16);
     };
-    for (int r = 0; r < rows; ++r) slot->count[r] = 0;
+    for (int r = 0; r < rows; ++r) {
+        slot->count[r] = 0;
+        slot->begin[r] = int32_t(r * k);
+    }
     if (a.row_stride == 1) {
         for (int64_t i = 0; i < k; ++i) {
             const T* p = src + i * a.col_stride;
@@ -243,8 +307,9 @@ void load_columns(const T* src, const Left& a, int rows, int64_t k0, int64_t n, 
     transpose<T>(v);
 }
 
-template <class T>
-void pack_dense(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slot* slot) {
+// columns(k0, n, v) fills v[j] (j < n) with the rows of column k0 + j; lanes beyond `rows` are not used.
+template <class T, class Columns>
+void pack_dense(int rows, int64_t k, bool bf16, Slot* slot, const Columns& columns) {
     constexpr int L = kLanes<T>;
     slot->kind = Packed::dense;
     Vec<T> v[L];
@@ -252,7 +317,7 @@ void pack_dense(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slo
         if (bf16) {
             uint32_t* dst = reinterpret_cast<uint32_t*>(slot + 1);
             for (int64_t k0 = 0; k0 < k; k0 += L) {
-                load_columns<T>(src, a, rows, k0, least(k - k0, L), v);
+                columns(k0, least(k - k0, L), v);
                 for (int64_t j = 0; j < L && k0 + j < k; j += 2, dst += rows)
                     store(dst, to_bf16(v[j]) | to_bf16(v[j + 1]) << 16);
             }
@@ -261,13 +326,168 @@ void pack_dense(const T* src, const Left& a, int rows, int64_t k, bool bf16, Slo
     T* dst = reinterpret_cast<T*>(slot + 1);
     for (int64_t k0 = 0; k0 < k; k0 += L) {
         const int64_t n = least(k - k0, L);
-        load_columns<T>(src, a, rows, k0, n, v);
+        columns(k0, n, v);
         // each store spills past its row; the next one overwrites the spill, the slot has room for the last
         for (int64_t j = 0; j < n; ++j, dst += rows) store(dst, v[j]);
     }
 }
 
+// Rows of bits: lists of the ones (or zeros, where those are fewer and the format knows what to do with them),
+// or the values 0 and 1 where there are too many of both.
+template <class T>
+void pack_bit_rows(const Left& a, int64_t m0, int rows, int64_t k, DType format, Slot* slot) {
+    const int64_t words = bit_words(k);
+    const auto row = [&](int r) { return a.bits + (m0 + r) * a.row_stride; };
+    int64_t ones = 0;
+    for (int r = 0; r < rows; ++r)
+        for (int64_t w = 0; w < words; ++w) ones += __builtin_popcount(row(r)[w]);
+    const bool bf16 = format == DType::bf16, fixed = format == DType::i16;
+    const double share = bf16 ? kSparseShareBf16 : kSparseShare;
+    if (!fixed && double(ones) >= share * double(rows) * double(k)) {
+        constexpr int L = kLanes<T>;
+        static_assert(32 % L == 0);
+        pack_dense<T>(rows, k, bf16, slot, [&](int64_t k0, int64_t, Vec<T>* v) {
+            for (int r = 0; r < L; ++r)
+                v[r] = r < rows ? where_bits(row(r)[k0 / 32] >> k0 % 32, T(1)) : Vec<T>{};
+            transpose<T>(v);
+        });
+        return;
+    }
+    if (bf16) {
+        Entry<T>* lists = reinterpret_cast<Entry<T>*>(slot + 1);
+        for (int r = 0; r < rows; ++r) {
+            slot->count[r] = 0;
+            slot->begin[r] = int32_t(r * k);
+            for (int64_t w = 0; w < words; ++w)
+                for (uint32_t m = row(r)[w]; m; m &= m - 1)
+                    append(lists + slot->begin[r], slot->count[r], w * 32 + __builtin_ctz(m), T(1), true);
+        }
+        slot->kind = Packed::entries;
+        return;
+    }
+    const bool zeros = fixed && 2 * ones > rows * k;
+    slot->kind = zeros ? Packed::zeros : Packed::ones;
+    by_index(k, [&]<class K>(K) {
+        K *lists = reinterpret_cast<K*>(slot + 1), *end = lists;
+        for (int r = 0; r < rows; ++r) {
+            slot->begin[r] = int32_t(end - lists);
+            for (int64_t w = 0; w < words; ++w) {
+                uint32_t m = row(r)[w];
+                if (zeros) m = ~m & (k - w * 32 < 32 ? (1u << (k - w * 32)) - 1 : ~0u);
+                end = append_positions(end, m, int32_t(w * 32));
+            }
+            while (fixed && (end - lists) % kFixedRun) *end++ = K(k);
+            slot->count[r] = int32_t(end - lists) - slot->begin[r];
+        }
+    });
+}
+
 // ---------------------------------------------------------------- right operands
+
+// A panel being rounded to 16-bit fixed point: the step of a column is its largest magnitude / kFixedMax.
+class FixedPanel {
+    static constexpr int NV = kPanel / kLanes<float>;
+
+  public:
+    // peak[c]: the largest magnitude of column c
+    FixedPanel(char* panel, int64_t k, const float* peak)
+        : body_(reinterpret_cast<int32_t*>(panel) + kFixedHeader * kPanel / 2) {
+        float* step = reinterpret_cast<float*>(panel);
+        sums_ = reinterpret_cast<int32_t*>(panel) + kPanel;
+        for (int64_t c = 0; c < kPanel; ++c) {
+            step[c] = peak[c] / kFixedMax;
+            scale_[c] = peak[c] > 0 ? kFixedMax / peak[c] : 0.f;
+        }
+        for (int v = 0; v < NV / 2; ++v) store(body_ + k * kPanel / 2 + v * kLanes<float>, vi32{});
+    }
+    // column(v) is the v-th vector of row k's columns
+    template <class Columns>
+    void row(int64_t k, const Columns& column) {
+        vi32 q[NV];
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) {
+            q[v] = nearest(as_rounded(column(v) * load(scale_ + v * kLanes<float>)));
+            total_[v] += q[v];
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < NV / 2; ++v)
+            store(body_ + k * kPanel / 2 + v * kLanes<float>, (q[v] & 0xffff) | (q[v + NV / 2] << 16));
+    }
+    void finish() const {
+        for (int v = 0; v < NV; ++v) store(sums_ + v * kLanes<float>, total_[v]);
+    }
+
+  private:
+    int32_t *body_, *sums_;
+    alignas(64) float scale_[kPanel];
+    vi32 total_[NV] = {};
+};
+
+inline vf32 magnitude(vf32 x) { return bits<vf32>(bits<vu32>(x) & 0x7fffffffu); }
+
+// fetch(i, c) is the vector of row i's columns from c
+template <class Fetch>
+void fix_panel(int64_t k, char* panel, const Fetch& fetch) {
+    constexpr int L = kLanes<float>, NV = kPanel / L;
+    vf32 peak[NV] = {};
+    for (int64_t i = 0; i < k; ++i)
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) peak[v] = max<float>(magnitude(fetch(i, v * L)), peak[v]);
+    alignas(64) float peaks[kPanel];
+    for (int v = 0; v < NV; ++v) store(peaks + v * L, peak[v]);
+    FixedPanel fixed(panel, k, peaks);
+    for (int64_t i = 0; i < k; ++i) fixed.row(i, [&](int v) { return fetch(i, v * L); });
+    fixed.finish();
+}
+
+void turn_fixed(const TurnPanels& p, const Launch& launch) {
+    constexpr int L = kLanes<float>, NV = kPanel / L;
+    const float* src = static_cast<const float*>(p.src);
+    const int64_t row_blocks = panels(p.k), col_blocks = panels(p.n);
+    const auto bytes = [](int64_t k) { return padded_depth(DType::i16, k) * kPanel * 2; };
+    if (p.same)
+        parallel_for(launch, col_blocks, [&](int64_t begin, int64_t end) {
+            for (int64_t panel = begin; panel < end; ++panel)
+                fix_panel(p.k, static_cast<char*>(p.same) + panel * bytes(p.k),
+                          [&](int64_t i, int64_t c) { return load(src + (panel * p.k + i) * kPanel + c); });
+        });
+    // One item: 32 rows of every source panel, which are one panel of the transpose.
+    parallel_for(launch, row_blocks, [&](int64_t begin, int64_t end) {
+        for (int64_t block = begin; block < end; ++block) {
+            const int64_t i0 = block * kPanel, rows = least(kPanel, p.k - i0);
+            const auto at = [&](int64_t panel, int64_t i) { return src + (panel * p.k + i0 + i) * kPanel; };
+            alignas(64) float peaks[kPanel] = {};
+            vf32 bad{};
+            for (int64_t i = 0; i < rows; ++i) {
+                vf32 peak{};
+                for (int64_t panel = 0; panel < col_blocks; ++panel)
+#pragma GCC unroll 8
+                    for (int v = 0; v < NV; ++v) {
+                        const vf32 x = load(at(panel, i) + v * L);
+                        bad += x * 0.f;
+                        peak = max<float>(magnitude(x), peak);
+                    }
+                for (int j = 0; j < L; ++j) peaks[i] = peak[j] > peaks[i] ? peak[j] : peaks[i];
+            }
+            if (p.nonfinite && nonzero_bits<float>(bad)) __atomic_store_n(p.nonfinite, 1, __ATOMIC_RELAXED);
+            if (!p.turned) continue;
+            FixedPanel fixed(static_cast<char*>(p.turned) + block * bytes(p.n), p.n, peaks);
+            for (int64_t panel = 0; panel < col_blocks; ++panel)
+                for (int64_t c = 0; c < least(kPanel, p.n - panel * kPanel); c += L) {
+                    vf32 square[NV][L];
+                    for (int v = 0; v < NV; ++v) {
+                        for (int i = 0; i < L; ++i)
+                            square[v][i] = v * L + i < rows ? load(at(panel, v * L + i) + c) : vf32{};
+                        transpose<float>(square[v]);
+                    }
+                    const int64_t k0 = panel * kPanel + c;  // row of the transpose
+                    for (int64_t j = 0; j < least(L, p.n - k0); ++j)
+                        fixed.row(k0 + j, [&](int v) { return square[v][j]; });
+                }
+            fixed.finish();
+        }
+    });
+}
 
 template <class T>
 void pack_panels(const PackPanels& p, const Launch& launch) {
@@ -289,7 +509,9 @@ void pack_panels(const PackPanels& p, const Launch& launch) {
                 for (int64_t j = 0; j < n; ++j) v[j] = q[j * p.col_stride] * scale;
                 return v;
             };
-            if (bf16) {
+            if (p.format == DType::i16) {
+                if constexpr (sizeof(T) == 4) fix_panel(p.k, dst, fetch);
+            } else if (bf16) {
                 if constexpr (sizeof(T) == 4)
                     for (int64_t i = 0; i < p.k; i += 2)
                         for (int64_t c = 0; c < kPanel; c += L)
@@ -306,6 +528,8 @@ void pack_panels(const PackPanels& p, const Launch& launch) {
 
 template <class T>
 void turn_panels(const TurnPanels& p, const Launch& launch) {
+    if constexpr (sizeof(T) == 4)
+        if (p.format == DType::i16) return turn_fixed(p, launch);
     constexpr int L = kLanes<T>;
     const T* src = static_cast<const T*>(p.src);
     const bool bf16 = p.format == DType::bf16;
@@ -365,10 +589,57 @@ void column_sum(const ColumnSum& p, const Launch& launch) {
         for (int64_t c = begin * L; c < least(end * L, p.cols); c += L) {
             const int64_t n = least(p.cols - c, L);
             Vec<T> acc = p.beta == 0 ? Vec<T>{} : load_n(out + c, n) * T(p.beta);
+            if (p.x.bits) {
+                const uint32_t* x = p.x.bits + c / 32;
+                for (int64_t i = 0; i < p.rows; ++i, x += p.x.row_stride)
+                    acc += where_bits(*x >> c % 32, weight ? weight[i] : T(1));
+                store_n(out + c, acc, n);
+                continue;
+            }
             const T* x = static_cast<const T*>(p.x.data) + c;
             for (int64_t i = 0; i < p.rows; ++i, x += p.x.row_stride) acc += load_n(x, n) * (weight ? weight[i] : T(1));
             store_n(out + c, acc, n);
         }
+    });
+}
+
+template <class T>
+void pack_bits(const PackBits& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    parallel_for(launch, p.count, [&](int64_t begin, int64_t end) {
+        uint32_t other = 0;
+        for (int64_t i = begin; i < end; ++i) {
+            const T* row = static_cast<const T*>(p.src) + (p.order ? p.order[i] : i) * p.row_stride;
+            uint32_t* to = p.dst + i * bit_words(p.cols);
+            for (int64_t j = 0; j < p.cols; j += 32) {
+                uint32_t word = 0;
+                for (int64_t q = j; q < least(j + 32, p.cols); q += L) {
+                    const Vec<T> x = load_n(row + q, least(p.cols - q, L));
+                    const uint32_t on = nonzero_bits<T>(x);
+                    other |= on & nonzero_bits<T>(x - T(1));
+                    word |= on << (q - j);
+                }
+                to[j / 32] = word;
+            }
+        }
+        if (other) __atomic_store_n(p.other, 1, __ATOMIC_RELAXED);
+    });
+}
+
+void turn_bits(const TurnBits& p, const Launch& launch) {
+    constexpr int L = kLanes<float>;
+    const int64_t in = bit_words(p.cols), out = bit_words(p.rows);
+    parallel_for(launch, in, [&](int64_t begin, int64_t end) {
+        for (int64_t word = begin; word < end; ++word)
+            for (int64_t r0 = 0; r0 < p.rows; r0 += 32) {
+                uint32_t square[32] = {};
+                for (int64_t r = 0; r < least(32, p.rows - r0); ++r) square[r] = p.src[(r0 + r) * in + word];
+                for (int64_t c = 0; c < least(32, p.cols - word * 32); ++c) {
+                    uint32_t column = 0;
+                    for (int q = 0; q < 32; q += L) column |= sign_bits(load(square + q) << uint32_t(31 - c)) << q;
+                    p.dst[(word * 32 + c) * out + r0 / 32] = column;
+                }
+            }
     });
 }
 
@@ -394,23 +665,28 @@ void gemm(const Gemm& p, const Launch& launch) {
 template <class T>
 void tile_product(const Slot* slot, int rows, int64_t k, const void* panel, DType format, int64_t cols, T* out) {
     static constexpr auto dense = dense_table<T>(std::make_integer_sequence<int, kTileRows<T>>());
+    if constexpr (sizeof(T) == 4)
+        if (format == DType::i16)
+            return by_index(k, [&]<class K>(K) { fixed_tile<K>(slot, rows, static_cast<const char*>(panel), out); });
     switch (slot->kind) {
         case Packed::dense:
             return dense.f[rows - 1](slot + 1, panel, k, format, cols, out);
         case Packed::ones:
-            return sparse_tile<T, false, int32_t>(slot, rows, k, panel, out);
+            return by_index(k, [&]<class K>(K) { sparse_tile<T, false, K>(slot, rows, panel, out); });
         case Packed::entries:
+        case Packed::zeros:  // i16 only
             break;
     }
     if (format == DType::bf16)
-        sparse_tile<T, sizeof(T) == 4, Entry<T>>(slot, rows, k, panel, out);
+        sparse_tile<T, sizeof(T) == 4, Entry<T>>(slot, rows, panel, out);
     else
-        sparse_tile<T, false, Entry<T>>(slot, rows, k, panel, out);
+        sparse_tile<T, false, Entry<T>>(slot, rows, panel, out);
 }
 
 template <class T>
 void pack_tile(const Left& a, int64_t m0, int rows, int64_t k, DType format, Slot* slot) {
     const bool bf16 = format == DType::bf16;
+    if (a.bits) return pack_bit_rows<T>(a, m0, rows, k, format, slot);
     if (a.indptr) return pack_csr<T>(a, m0, rows, k, bf16, slot);
     const T* src = static_cast<const T*>(a.data) + m0 * a.row_stride;
     const int64_t nonzeros = a.row_stride == 1 ? count_nonzeros(src, k, a.col_stride, rows, a.row_stride)
@@ -418,7 +694,8 @@ void pack_tile(const Left& a, int64_t m0, int rows, int64_t k, DType format, Slo
     if (double(nonzeros) < (bf16 ? kSparseShareBf16 : kSparseShare) * double(rows) * double(k))
         pack_sparse(src, a, rows, k, bf16, slot);
     else
-        pack_dense(src, a, rows, k, bf16, slot);
+        pack_dense<T>(rows, k, bf16, slot,
+                      [&](int64_t k0, int64_t n, Vec<T>* v) { load_columns<T>(src, a, rows, k0, n, v); });
 }
 
 template void tile_product(const Slot*, int, int64_t, const void*, DType, int64_t, float*);
@@ -432,5 +709,7 @@ USF_KERNEL_BY_DTYPE(Gemm, gemm)
 USF_KERNEL_BY_DTYPE(PackPanels, pack_panels)
 USF_KERNEL_BY_DTYPE(TurnPanels, turn_panels)
 USF_KERNEL_BY_DTYPE(ColumnSum, column_sum)
+USF_KERNEL_BY_DTYPE(PackBits, pack_bits)
+USF_KERNEL(USF_ISA, TurnBits) { USF_ISA::turn_bits(p, launch); }
 
 }  // namespace unsupfast

@@ -51,9 +51,13 @@ struct Tile {
 
 // panels() and padded_depth() of op.h, for the device
 USF_MAP int64_t panel_count(int64_t n) { return (n + kPanel - 1) / kPanel; }
-USF_MAP int64_t panel_depth(DType format, int64_t k) { return format == DType::bf16 ? (k + 1) / 2 * 2 : k; }
+USF_MAP int64_t panel_depth(DType format, int64_t k) {
+    return format == DType::bf16 ? (k + 1) / 2 * 2 : format == DType::i16 ? k + kFixedHeader + 1 : k;
+}
+USF_MAP int fixed_place_of(int c) { return c % 16 * 2 + c / 16; }
 static_assert(panel_count(33) == panels(33) && panel_depth(DType::bf16, 7) == padded_depth(DType::bf16, 7) &&
-              panel_depth(DType::f32, 7) == padded_depth(DType::f32, 7));
+              panel_depth(DType::f32, 7) == padded_depth(DType::f32, 7) &&
+              panel_depth(DType::i16, 7) == padded_depth(DType::i16, 7) && fixed_place_of(17) == fixed_place(17));
 
 // Both forms leave a thread with sets of the four columns b, b + 8, b + 16, b + 24 of a row of a panel:
 // exactly the four words of one Philox block.

@@ -27,6 +27,7 @@ struct HalfStep {
     double scale;
     Unit unit;
     void *mean, *sample;  // m x n row-major, leading dimension n
+    uint32_t* bits;       // the samples as m rows of bit_words(n) words, Bernoulli only
     void* log_partition;  // m
     double ratio;
     Draw draw;

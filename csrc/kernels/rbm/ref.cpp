@@ -11,6 +11,7 @@ namespace {
 
 template <class T>
 void half_step(const HalfStep& p) {
+    for (int64_t i = 0; p.bits && i < p.m * bit_words(p.n); ++i) p.bits[i] = 0;
     const T *bias = static_cast<const T*>(p.bias), *sigma = static_cast<const T*>(p.sigma);
     T *mean = static_cast<T*>(p.mean), *sample = static_cast<T*>(p.sample), *log_z = static_cast<T*>(p.log_partition);
     ref::multiply<T>(p.m, p.n, p.k, p.states, p.weights, p.format, [&](int64_t i, int64_t j, T sum) {
@@ -18,10 +19,12 @@ void half_step(const HalfStep& p) {
         if (log_z) log_z[i] += softplus(x) - (p.ratio < 0 ? T(0) : softplus(T(p.ratio) * x));
         const T centre = p.unit == Unit::bernoulli ? sigmoid(x) : x;
         if (mean) mean[i * p.n + j] = centre;
-        if (!sample) return;
+        if (!sample && !p.bits) return;
         const T u =
             philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(i), p.draw.step, p.draw.stream);
-        sample[i * p.n + j] = p.unit == Unit::bernoulli ? T(u < centre) : centre + sigma[j] * probit(u);
+        const T drawn = p.unit == Unit::bernoulli ? T(u < centre) : centre + sigma[j] * probit(u);
+        if (sample) sample[i * p.n + j] = drawn;
+        if (p.bits) p.bits[i * bit_words(p.n) + j / 32] |= uint32_t(drawn) << j % 32;
     });
 }
 

@@ -48,7 +48,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _step: int
 
     def _input_dtypes(self) -> Any:
-        if self.precision in ("float32", "bfloat16"):
+        if self.precision in ("float32", "bfloat16", "int16"):
             return np.float32
         return np.float64 if self.precision == "float64" else (np.float64, np.float32)
 
@@ -64,20 +64,17 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ the compiled machine
 
-    def _new_core(self) -> Any:
-        dtype = self.components_.dtype
-        precision = "bfloat16" if self.precision == "bfloat16" else dtype.name
-        hiddens, visibles = self.components_.shape
-        return _core.Rbm(visibles, hiddens, self.visible == "gaussian", dtype.name, precision)
-
-    def _synced_core(self) -> Any:
+    def _synced_core(self, training: bool = False) -> Any:
         """The compiled machine with the parameters of this estimator's attributes."""
         dtype = self.components_.dtype
-        shape = self.components_.shape
+        hiddens, visibles = self.components_.shape
+        # rounding weights to 16 bits is for training: results are computed with the weights themselves
+        rounded = self.precision == "bfloat16" or (self.precision == "int16" and training)
+        precision = self.precision if rounded else dtype.name
         cached = self.__dict__.get("_core_cache")
-        key = (shape, dtype.name, self.precision, self.visible)
+        key = (visibles, hiddens, self.visible == "gaussian", dtype.name, precision)
         if cached is None or cached[0] != key:
-            cached = (key, self._new_core())
+            cached = (key, _core.Rbm(*key))
             self._core_cache = cached
         log_variance = getattr(self, "log_variance_", None)
         cached[1].set_parameters(

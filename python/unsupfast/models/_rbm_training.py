@@ -86,7 +86,7 @@ class RBMTraining(RBMCore):
         integer("checkpoint_every", 1)
         option("method", ("pcd", "cd"))
         option("visible", ("bernoulli", "gaussian"))
-        option("precision", ("auto", "float32", "float64", "bfloat16"))
+        option("precision", ("auto", "float32", "float64", "bfloat16", "int16"))
         option("device", ("auto", "cpu"))
         for name in ("centering", "learn_sigma", "shuffle"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
@@ -155,11 +155,11 @@ class RBMTraining(RBMCore):
 
     def _load_core(self) -> Any:
         """A compiled machine holding parameters and everything training carries along."""
-        core = self._synced_core()
+        core = self._synced_core(training=True)
         core.set_chains(np.ascontiguousarray(self.h_samples_, self.components_.dtype))
         core.seed, core.step = self._seed, self._step
         if self._optimizer is None:
-            fresh = self._new_core().get_state()
+            fresh = {name: np.zeros_like(old) for name, old in core.get_state().items()}
             fresh["visible_offset"] = np.ascontiguousarray(self._data_mean, self.components_.dtype)
             self._optimizer = fresh
         core.set_state(self._optimizer)

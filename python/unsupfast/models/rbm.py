@@ -63,10 +63,12 @@ class RBM(RBMTraining):
         Weight of the push towards it.
     learn_sigma : bool, default=True
         Learn the variances of Gaussian visibles (otherwise they stay 1).
-    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "float64", "bfloat16", "int16"}, default="auto"
         Precision of the arithmetic. "auto" is that of X: float32 stays float32, all else becomes
         float64, which is several times slower. "bfloat16" rounds the factors of each product and
-        keeps float32 weights and sums.
+        keeps float32 weights and sums. "int16" is the fastest on binary data: while training, what
+        binary states are multiplied with is rounded to 16-bit fixed point (steps of 1/4095 of the
+        largest weight of a unit) and summed exactly; all else is float32.
     device : {"auto", "cpu"}, default="auto"
         Where to compute.
     shuffle : bool, default=True

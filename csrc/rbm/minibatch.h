@@ -1,0 +1,145 @@
+// The visible states of one mini-batch: rows [0, B) are data, rows [B, B + C) the model's, so that one product
+// over both gives the contrast. Kept as bits while all data are 0 or 1 (the model's samples are); otherwise as
+// values, or as CSR where the data are. Gaussian units need every deviation from the mean: always values.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "array.h"
+#include "rbm/rbm.h"
+#include "registry.h"
+
+namespace unsupfast {
+
+template <class T>
+class Minibatch {
+  public:
+    Minibatch(int64_t visibles, int64_t max_rows, Unit unit, DType dtype)
+        : visibles_(visibles), words_(bit_words(visibles)), binary_units_(unit == Unit::bernoulli), dtype_(dtype) {
+        if (binary_units_) bits_.resize(size_t(max_rows * words_));
+        max_rows_ = max_rows;
+    }
+
+    void gather(const Rows& rows, const int64_t* order, int64_t count) {
+        count_ = count;
+        if (binary_units_ && gather_bits(rows, order)) {
+            form_ = Form::bits;
+        } else if (binary_units_ && rows.indptr) {
+            form_ = Form::csr;
+            indptr_.assign(1, 0);
+            indices_.clear();
+            values_.clear();
+            for (int64_t b = 0; b < count; ++b) add_csr(rows, order[b]);
+        } else {
+            form_ = Form::dense;
+            dense_.reserve(dtype_, max_rows_ * visibles_);
+            for (int64_t b = 0; b < count; ++b) copy_row(rows, order[b], dense_.as<T>() + b * visibles_);
+        }
+    }
+
+    Left data() const { return all(); }  // its first rows
+
+    // Where the last half-step of the model leaves its states, and the earlier ones theirs.
+    Outputs model(bool last) {
+        Outputs out;
+        if (binary_units_) out.bits = bits_.data() + count_ * words_;
+        if (!binary_units_ || (last && form_ == Form::dense)) out.sample = dense_.as<T>() + count_ * visibles_;
+        return out;
+    }
+    Left model_states() const {
+        return binary_units_ ? bit_rows(bits_.data() + count_ * words_, visibles_)
+                             : Left{dense_.as<T>() + count_ * visibles_, visibles_, 1};
+    }
+
+    // Call once the model's `count` states are there: all rows, and all rows transposed.
+    void finish(int64_t count) {
+        const int64_t all_rows = count_ + count;
+        if (form_ == Form::bits) {
+            turned_bits_.resize(size_t(visibles_ * bit_words(all_rows)));
+            run(TurnBits{all_rows, visibles_, bits_.data(), turned_bits_.data()});
+            turned_ = bit_rows(turned_bits_.data(), all_rows);
+        } else if (form_ == Form::csr) {
+            for (int64_t b = count_; b < all_rows; ++b) add_bits(bits_.data() + b * words_);
+            turn_csr();
+            turned_ = {turned_values_.data(), 0, 1, turned_indptr_.data(), turned_indices_.data()};
+        } else {
+            turned_ = {dense_.as<T>(), 1, visibles_};
+        }
+    }
+    Left all() const {
+        if (form_ == Form::bits) return bit_rows(bits_.data(), visibles_);
+        if (form_ == Form::csr) return {values_.data(), 0, 1, indptr_.data(), indices_.data()};
+        return {dense_.as<T>(), visibles_, 1};
+    }
+    const Left& turned() const { return turned_; }
+    const T* values() const { return dense_.as<T>(); }  // Gaussian units only
+
+  private:
+    enum class Form { bits, csr, dense };
+
+    // False if a value is neither 0 nor 1.
+    bool gather_bits(const Rows& rows, const int64_t* order) {
+        if (!rows.indptr) {
+            int32_t other = 0;
+            run(PackBits{count_, visibles_, rows.data, rows.row_stride, order, bits_.data(), &other, dtype_});
+            return !other;
+        }
+        std::fill_n(bits_.begin(), count_ * words_, 0u);
+        for (int64_t b = 0; b < count_; ++b)
+            for (int64_t e = rows.indptr[order[b]]; e < rows.indptr[order[b] + 1]; ++e) {
+                const T x = static_cast<const T*>(rows.data)[e];
+                if (x != T(0) && x != T(1)) return false;
+                bits_[size_t(b * words_ + rows.indices[e] / 32)] |= uint32_t(x != T(0)) << rows.indices[e] % 32;
+            }
+        return true;
+    }
+    void copy_row(const Rows& rows, int64_t row, T* to) const {
+        const T* data = static_cast<const T*>(rows.data);
+        if (!rows.indptr) {
+            std::copy_n(data + row * rows.row_stride, visibles_, to);
+            return;
+        }
+        std::fill_n(to, visibles_, T(0));
+        for (int64_t e = rows.indptr[row]; e < rows.indptr[row + 1]; ++e) to[rows.indices[e]] = data[e];
+    }
+    void add_csr(const Rows& rows, int64_t row) {
+        const int64_t begin = rows.indptr[row], end = rows.indptr[row + 1];
+        indices_.insert(indices_.end(), rows.indices + begin, rows.indices + end);
+        values_.insert(values_.end(), static_cast<const T*>(rows.data) + begin, static_cast<const T*>(rows.data) + end);
+        indptr_.push_back(int64_t(indices_.size()));
+    }
+    void add_bits(const uint32_t* row) {
+        for (int64_t w = 0; w < words_; ++w)
+            for (uint32_t m = row[w]; m; m &= m - 1) indices_.push_back(int32_t(w * 32 + __builtin_ctz(m)));
+        values_.resize(indices_.size(), T(1));
+        indptr_.push_back(int64_t(indices_.size()));
+    }
+    void turn_csr() {
+        turned_indptr_.assign(size_t(visibles_) + 1, 0);
+        turned_indices_.resize(indices_.size());
+        turned_values_.resize(values_.size());
+        for (int32_t j : indices_) ++turned_indptr_[size_t(j) + 1];
+        for (int64_t j = 0; j < visibles_; ++j) turned_indptr_[size_t(j) + 1] += turned_indptr_[size_t(j)];
+        std::vector<int64_t> next(turned_indptr_.begin(), turned_indptr_.end() - 1);
+        for (size_t i = 0; i + 1 < indptr_.size(); ++i)
+            for (int64_t e = indptr_[i]; e < indptr_[i + 1]; ++e) {
+                const int64_t at = next[size_t(indices_[size_t(e)])]++;
+                turned_indices_[size_t(at)] = int32_t(i);
+                turned_values_[size_t(at)] = values_[size_t(e)];
+            }
+    }
+
+    const int64_t visibles_, words_;
+    const bool binary_units_;
+    const DType dtype_;
+    int64_t max_rows_ = 0, count_ = 0;
+    Form form_ = Form::dense;
+    std::vector<uint32_t> bits_, turned_bits_;
+    Array dense_;
+    std::vector<int64_t> indptr_, turned_indptr_;
+    std::vector<int32_t> indices_, turned_indices_;
+    std::vector<T> values_, turned_values_;
+    Left turned_;
+};
+
+}  // namespace unsupfast
