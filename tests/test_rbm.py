@@ -213,7 +213,9 @@ def test_sampling_follows_random_state(small):
         assert not np.array_equal(call(1), call(2))
 
 
-@pytest.mark.parametrize("variant", ["pcd", "centering", "gaussian", "bfloat16", "int16", "float64"])
+@pytest.mark.parametrize(
+    "variant", ["pcd", "centering", "gaussian", "bfloat16", "int16", "float64"]
+)
 @pytest.mark.parametrize("sparse", [False, True])
 def test_any_number_of_threads_gives_the_same_bits(threads, variant, sparse):
     if sparse and "gaussian" in variant:

@@ -1,6 +1,7 @@
 // Single operations, for tests and benchmarks: each face checks its arguments, packs, runs one kernel.
 #include "array.h"
 #include "bind/common.h"
+#include "kernels/layout/op.h"
 #include "kernels/rbm/op.h"
 #include "kernels/vector/op.h"
 #include "registry.h"
@@ -62,8 +63,8 @@ LeftArgument left_argument(const py::object& x, const char* name, DType of_bits 
     }
     const DType dtype = dtype_of(a, name);
     check_strides(a, name);
-    return {Left{a.data(), a.strides(0) / a.itemsize(), a.strides(1) / a.itemsize()}, a.shape(0), a.shape(1), dtype, a,
-            {}};
+    return {
+        Left{a.data(), a.strides(0) / a.itemsize(), a.strides(1) / a.itemsize()}, a.shape(0), a.shape(1), dtype, a, {}};
 }
 
 DType format_for(const std::string& precision, const LeftArgument& left) {
@@ -288,7 +289,8 @@ py::array turn_bits(const py::array_t<bool, py::array::c_style>& x) {
 py::array column_sum(const py::object& x, const py::object& weight) {
     const LeftArgument left =
         left_argument(x, "x", weight.is_none() ? DType::f32 : dtype_of(weight.cast<py::array>(), "weight"));
-    check(left.left.indptr || left.left.bits || left.left.col_stride == 1 || left.k <= 1 || left.m == 0, "x must have contiguous rows");
+    check(left.left.indptr || left.left.bits || left.left.col_stride == 1 || left.k <= 1 || left.m == 0,
+          "x must have contiguous rows");
     py::array out = new_array(left.dtype, {left.k});
     ColumnSum p{left.m, left.k, left.left, nullptr, 0, out.mutable_data(), left.dtype};
     if (!weight.is_none()) p.weight = contiguous(weight, "weight", left.dtype, {left.m}).data();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "array.h"
+#include "kernels/layout/op.h"
 #include "rbm/rbm.h"
 #include "registry.h"
 

@@ -1,5 +1,6 @@
 // Parameters of the machine, the layouts derived from them, and the two half-steps.
 #include "rbm/rbm.h"
+#include "kernels/layout/op.h"
 
 #include <algorithm>
 #include <cmath>

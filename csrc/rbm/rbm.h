@@ -72,10 +72,10 @@ class Rbm {
     void get_parameters(void* weights, void* visible_bias, void* hidden_bias, void* log_variance) const;
 
     // What training carries from step to step, besides the parameters. Arrays are in dtype.
-    Array velocity;        // weight panels
-    Array bias_velocity;   // visibles + hiddens + visibles (log variance)
-    Array visible_offset;  // centring offsets and sparsity statistics: means over the data ...
-    Array hidden_offset;   // ... and a sliding mean of hidden activities
+    Array velocity;                // weight panels
+    Array bias_velocity;           // visibles + hiddens + visibles (log variance)
+    Array visible_offset;          // centring offsets and sparsity statistics: means over the data ...
+    Array hidden_offset;           // ... and a sliding mean of hidden activities
     std::vector<uint32_t> chains;  // hidden states of persistent chains, n_chains rows of bits
     int64_t n_chains = 0;
     uint64_t step = 0;  // Gibbs steps made: names the random numbers

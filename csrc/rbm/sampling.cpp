@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/layout/op.h"
 #include "rbm/rbm.h"
 #include "registry.h"
 

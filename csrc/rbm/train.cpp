@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/layout/op.h"
 #include "rbm/minibatch.h"
 #include "rbm/rbm.h"
 #include "registry.h"

@@ -22,8 +22,10 @@ __all__: list[str] = [
     "matmul",
     "measure_bandwidth",
     "measure_peak",
+    "pack_bits",
     "set_isa",
     "set_num_threads",
+    "turn_bits",
     "uniforms",
     "vector_math",
     "weight_update",
@@ -248,6 +250,13 @@ def measure_peak(
     Best rate of register-only multiply-adds on all threads, FLOP/s.
     """
 
+def pack_bits(
+    x: numpy.ndarray, order: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]
+) -> numpy.ndarray:
+    """
+    Rows of zeros and ones as bits, seen as Booleans.
+    """
+
 def set_isa(name: str) -> None:
     """
     Selects ref, base, avx2, avx512 or avx512bf16.
@@ -256,6 +265,11 @@ def set_isa(name: str) -> None:
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the number of threads; n <= 0 means all processors this process may run on.
+    """
+
+def turn_bits(x: typing.Annotated[numpy.typing.ArrayLike, numpy.bool]) -> numpy.ndarray:
+    """
+    The transpose of a Boolean matrix, made from bits.
     """
 
 def uniforms(

@@ -19,7 +19,7 @@ enum Scratch : int { kPartialScratch = 0 };
 struct Right {
     const void* data;
     bool is_panels;
-    bool is_fixed = false;  // panels in 16-bit fixed point
+    bool is_fixed = false;   // panels in 16-bit fixed point
     int64_t row_stride = 0;  // of values
     const void* k_scale = nullptr;
 };

@@ -42,7 +42,9 @@ struct Left {
     const uint32_t* bits = nullptr;
 };
 
-inline Left bit_rows(const uint32_t* bits, int64_t k) { return {nullptr, bit_words(k), 1, nullptr, nullptr, nullptr, bits}; }
+inline Left bit_rows(const uint32_t* bits, int64_t k) {
+    return {nullptr, bit_words(k), 1, nullptr, nullptr, nullptr, bits};
+}
 
 // C (m x n, row-major, leading dimension ldc) = alpha A B + beta C. dtype (f32 or f64) is that of A, C
 // and k_scale; `format` that of the multiplication: dtype itself, bf16 with f32 accumulation, or i16 with
@@ -55,47 +57,6 @@ struct Gemm {
     int64_t ldc;
     double alpha, beta;
     DType dtype, format;
-};
-
-// dst = panels (format) of the k x n matrix k_scale[i] src[i * row_stride + j * col_stride] (dtype); k_scale
-// may be null.
-struct PackPanels {
-    int64_t k, n;
-    const void* src;
-    int64_t row_stride, col_stride;
-    void* dst;
-    DType dtype, format;
-    const void* k_scale = nullptr;
-};
-
-// From panels of a k x n matrix in dtype (f32 or f64): `turned` = panels of its n x k transpose in
-// `format`, `same` = panels of the matrix itself in `format`; either may be null. *nonfinite is set to
-// 1 if any entry is Inf or NaN: every trained weight passes through here once a step.
-struct TurnPanels {
-    int64_t k, n;
-    const void* src;
-    void *turned, *same;
-    int32_t* nonfinite;
-    DType dtype, format;
-};
-
-// dst = `count` rows of zeros and ones (dtype) as bits: row i is row order[i] of src, or row i where order is
-// null. *other is set to 1 if a value is neither 0 nor 1.
-struct PackBits {
-    int64_t count, cols;
-    const void* src;
-    int64_t row_stride;
-    const int64_t* order;
-    uint32_t* dst;
-    int32_t* other;
-    DType dtype;
-};
-
-// dst = the transpose of rows x cols bits, in rows of bit_words(rows) words.
-struct TurnBits {
-    int64_t rows, cols;
-    const uint32_t* src;
-    uint32_t* dst;
 };
 
 // out[j] = sum_i weight[i] x[i, j] (+ beta out[j]), rows in order; weight may be null (ones). x as Left.

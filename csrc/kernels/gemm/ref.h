@@ -45,7 +45,8 @@ struct FixedColumn {
     int32_t* sum;
 };
 inline FixedColumn fixed_column(const void* b, int64_t k, int64_t j) {
-    char* panel = const_cast<char*>(static_cast<const char*>(b)) + j / kPanel * padded_depth(DType::i16, k) * kPanel * 2;
+    char* panel =
+        const_cast<char*>(static_cast<const char*>(b)) + j / kPanel * padded_depth(DType::i16, k) * kPanel * 2;
     return {reinterpret_cast<float*>(panel) + j % kPanel, reinterpret_cast<int32_t*>(panel) + kPanel + j % kPanel};
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/rbm/op.h"
 
 #include "kernels/gemm/engine.h"
+#include "kernels/layout/op.h"
 #include "simd/vmath.h"
 
 namespace unsupfast {

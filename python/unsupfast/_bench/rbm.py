@@ -60,11 +60,13 @@ def ours_epoch(model: Any, X: Any) -> Callable[[], None]:
 
 
 def ours_contenders(
-    problem: RBMProblem, method: str = "cd", precisions: tuple[str, ...] = ("float32", "bfloat16")
+    problem: RBMProblem,
+    method: str = "cd",
+    precisions: tuple[str, ...] = ("float32", "bfloat16", "int16"),
 ) -> Iterator[Contender]:
     """Yield this package's rows, one a precision."""
     for precision in precisions:
-        short = {"float32": "f32", "bfloat16": "bf16"}.get(precision, precision)
+        short = {"float32": "f32", "bfloat16": "bf16", "int16": "i16"}.get(precision, precision)
         form = _Ours(problem, method, precision)
         yield Contender(
             name=f"unsupfast {short}",
@@ -238,7 +240,7 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
     if "pcd" in args.what:
         done(_pcd(_problem(X, start, 100, 1), source, args, options))
     if "csr" in args.what and not args.only_peers:
-        done(_csr(options))
+        done(_csr(args, threads, options))
     return results
 
 
@@ -291,8 +293,8 @@ def _pcd(
     return result
 
 
-def _csr(options: dict[str, Any]) -> Result:
-    """Our CSR path against our dense path on the same rows, and the memory it takes."""
+def _csr(args: argparse.Namespace, threads: int, options: dict[str, Any]) -> Result:
+    """Our CSR path against dense rows, ours and PyTorch's, and the memory it takes."""
     X, source = reuters()
     X = X[:5000]
     dense = X.toarray()
@@ -316,6 +318,8 @@ def _csr(options: dict[str, Any]) -> Result:
                 ours=True,
             )
         )
+    if "torch" in args.peers:
+        contenders += peers.torch_contenders(problem, threads, compiled=False)
     title = f"CD-1 on {source}, {X.shape[1]}x{HIDDEN}, batch 500, {X.nnz / np.prod(X.shape):.2%}"
     result = harness.measure(contenders, title=title, **options)
     result.info.update(_facts(problem, source))

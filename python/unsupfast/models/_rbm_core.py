@@ -68,7 +68,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The compiled machine with the parameters of this estimator's attributes."""
         dtype = self.components_.dtype
         hiddens, visibles = self.components_.shape
-        # rounding weights to 16 bits is for training: results are computed with the weights themselves
+        # rounding to 16 bits is for training: results come from the weights themselves
         rounded = self.precision == "bfloat16" or (self.precision == "int16" and training)
         precision = self.precision if rounded else dtype.name
         cached = self.__dict__.get("_core_cache")
