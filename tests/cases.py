@@ -652,6 +652,7 @@ ELEMENTARY = {
         (-87, 1e6),
         lambda x, y, ulp, dtype: 3 * ulp,
     ),
+    "tanh": Elementary(_long(np.tanh), (-87, 87), lambda x, y, ulp, dtype: 3 * ulp),
     # u stands for the middle of its interval of 2^-24
     "probit": Elementary(
         lambda u: special.ndtri(np.asarray(u, np.float64) + 2.0**-25),

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kernels/gemm/op.h"
+#include "memory.h"
 
 namespace unsupfast::bind {
 
@@ -23,9 +24,13 @@ inline DType dtype_of(const py::array& a, const char* name) {
 
 inline py::dtype numpy_dtype(DType t) { return t == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>(); }
 
-// A new uninitialised array.
+// A new uninitialised array, in memory that returns to the pool with it.
 inline py::array new_array(DType t, const std::vector<int64_t>& shape) {
-    return py::array(numpy_dtype(t), std::vector<py::ssize_t>(shape.begin(), shape.end()));
+    size_t bytes = size_t(element_size(t));
+    for (int64_t n : shape) bytes *= size_t(n);
+    void* data = take_memory(bytes);
+    const py::capsule owner(data, give_memory_back);
+    return py::array(numpy_dtype(t), std::vector<py::ssize_t>(shape.begin(), shape.end()), data, owner);
 }
 
 inline DType dtype_from(const std::string& name, const char* argument) {

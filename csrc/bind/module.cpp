@@ -6,6 +6,7 @@
 namespace unsupfast::bind {
 void bind_ops(py::module_&);
 void bind_rbm(py::module_&);
+void bind_network(py::module_&);
 }  // namespace unsupfast::bind
 
 PYBIND11_MODULE(_core, m) {
@@ -68,4 +69,5 @@ PYBIND11_MODULE(_core, m) {
 
     bind::bind_ops(m);
     bind::bind_rbm(m);
+    bind::bind_network(m);
 }

@@ -303,9 +303,10 @@ py::array vector_math(const std::string& function, const py::array& x) {
                                                 {"log", Function::log},
                                                 {"sigmoid", Function::sigmoid},
                                                 {"softplus", Function::softplus},
-                                                {"probit", Function::probit}};
+                                                {"probit", Function::probit},
+                                                {"tanh", Function::tanh}};
     const auto f = names.find(function);
-    check(f != names.end(), "function is '" + function + "'; expected exp, log, sigmoid, softplus or probit");
+    check(f != names.end(), "function is '" + function + "'; expected exp, log, sigmoid, softplus, probit or tanh");
     const DType dtype = dtype_of(x, "x");
     contiguous(x, "x", dtype, {-1});
     py::array y = new_array(dtype, {x.size()});

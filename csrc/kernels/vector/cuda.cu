@@ -32,6 +32,9 @@ __global__ void __launch_bounds__(kThreads) vector_math_kernel(const __grid_cons
         case Function::probit:
             y = probit(x);
             break;
+        case Function::tanh:
+            y = tanh(x);
+            break;
     }
     static_cast<T*>(p.y)[i] = y;
 }

@@ -5,7 +5,7 @@
 
 namespace unsupfast {
 
-enum class Function : int { exp, log, sigmoid, softplus, probit };
+enum class Function : int { exp, log, sigmoid, softplus, probit, tanh };
 
 // y[i] = f(x[i])
 struct VectorMath {

@@ -27,6 +27,9 @@ void vector_math(const VectorMath& p) {
             case Function::probit:
                 y[i] = probit(x[i]);
                 break;
+            case Function::tanh:
+                y[i] = std::tanh(x[i]);
+                break;
         }
 }
 

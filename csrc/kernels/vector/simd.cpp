@@ -26,6 +26,8 @@ Vec<T> apply(Function f, Vec<T> x) {
             return softplus(x);
         case Function::probit:
             return probit(x);
+        case Function::tanh:
+            return tanh(x);
     }
     return x;
 }

@@ -1,0 +1,334 @@
+// The operations of feed-forward networks over NumPy arrays. Weights are arrays of panels, (panels, k, 32).
+#include "array.h"
+#include "bind/common.h"
+#include "kernels/batch/op.h"
+#include "kernels/dense/op.h"
+#include "kernels/latent/op.h"
+#include "kernels/loss/op.h"
+#include "kernels/optim/op.h"
+#include "registry.h"
+
+namespace unsupfast::bind {
+namespace {
+
+template <class E>
+E named(const std::string& name, std::initializer_list<std::pair<const char*, E>> names, const char* argument) {
+    std::string known;
+    for (const auto& [text, value] : names) {
+        if (name == text) return value;
+        known += (known.empty() ? "'" : ", '") + std::string(text) + "'";
+    }
+    throw py::value_error(std::string(argument) + " is '" + name + "'; expected one of " + known);
+}
+
+Activation activation(const std::string& name) {
+    return named<Activation>(name,
+                             {{"identity", Activation::identity},
+                              {"sigmoid", Activation::sigmoid},
+                              {"tanh", Activation::tanh},
+                              {"relu", Activation::relu},
+                              {"leaky_relu", Activation::leaky_relu},
+                              {"elu", Activation::elu},
+                              {"softplus", Activation::softplus}},
+                             "activation");
+}
+
+DType format_of(bool bf16, DType dtype) {
+    check(!bf16 || dtype == DType::f32, "bf16 needs float32 data");
+    return bf16 ? DType::bf16 : dtype;
+}
+
+// A checked row-major matrix.
+struct Matrix {
+    const void* data;
+    int64_t rows, cols;
+    Left left() const { return {data, cols, 1}; }
+    Left transposed() const { return {data, 1, cols}; }
+};
+
+Matrix matrix(const py::array& a, const char* name, DType dtype, int64_t rows = -1, int64_t cols = -1) {
+    contiguous(a, name, dtype, {rows, cols});
+    return {a.data(), a.shape(0), a.shape(1)};
+}
+
+const void* optional(const py::object& a, const char* name, DType dtype, std::vector<int64_t> shape) {
+    return a.is_none() ? nullptr : contiguous(a, name, dtype, std::move(shape)).data();
+}
+
+// w are panels of a matrix of `inputs` rows and `outputs` columns.
+const void* weights(const py::array& w, DType dtype, int64_t inputs, int64_t outputs) {
+    return contiguous(w, "w", dtype, {panels(outputs), inputs, kPanel}).data();
+}
+
+py::array dense(const py::array& x, const py::array& w, int64_t n, const py::object& bias, const std::string& act,
+                bool turned, bool bf16) {
+    const DType dtype = dtype_of(x, "x");
+    const Matrix in = matrix(x, "x", dtype);
+    Dense p{in.rows, n, in.cols, in.left(), nullptr, turned, optional(bias, "bias", dtype, {n}),
+            activation(act), nullptr, dtype, format_of(bf16, dtype)};
+    p.w = turned ? weights(w, dtype, n, in.cols) : weights(w, dtype, in.cols, n);
+    py::array y = new_array(dtype, {p.m, n});
+    p.y = y.mutable_data();
+    py::gil_scoped_release release;
+    run(p);
+    return y;
+}
+
+// The weight gradient of y = x w: panels of x' g.
+py::array outer(const py::array& x, const py::array& g, bool bf16) {
+    const DType dtype = dtype_of(x, "x");
+    const Matrix in = matrix(x, "x", dtype), out = matrix(g, "g", dtype, in.rows);
+    const DType format = format_of(bf16, dtype);
+    py::array w = new_array(dtype, {panels(out.cols), in.cols, kPanel});
+    DenseWeight p{in.cols, out.cols, in.rows, in.transposed(), nullptr, 0, w.mutable_data(), dtype, format};
+    py::gil_scoped_release release;
+    thread_local Array right;
+    right.reserve(format, panel_elements(format, p.m, p.n));
+    run(PackPanels{p.m, p.n, out.data, p.n, 1, right.data(), dtype, format});
+    p.right = right.data();
+    run(p);
+    return w;
+}
+
+py::array gate(const py::array& g, const py::array& y, const std::string& act) {
+    const DType dtype = dtype_of(g, "g");
+    const Matrix in = matrix(g, "g", dtype);
+    matrix(y, "y", dtype, in.rows, in.cols);
+    py::array z = new_array(dtype, {in.rows, in.cols});
+    run(Gate{in.rows, in.cols, in.data, y.data(), activation(act), z.mutable_data(), nullptr, nullptr, dtype, dtype});
+    return z;
+}
+
+// Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias.
+py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x, const py::array& w,
+                     const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, const py::object& add_to) {
+    const DType dtype = dtype_of(x, "x"), format = format_of(bf16, dtype);
+    const Matrix in = matrix(x, "x", dtype), gy = matrix(g, "g", dtype, in.rows);
+    const int64_t m = in.rows, k = in.cols, n = gy.cols;
+    matrix(y, "y", dtype, m, n);
+    const Activation a = activation(act);
+    const void* panels_of_w = turned ? weights(w, dtype, n, k) : weights(w, dtype, k, n);
+    py::object gx = py::none(), gw = py::none();
+    py::array gb = new_array(dtype, {n});
+    double beta = 0;
+    if (want_x) gx = new_array(dtype, {m, k});
+    if (want_w) {
+        gw = new_array(dtype, {w.shape(0), w.shape(1), kPanel});
+        if (!add_to.is_none()) {
+            weights(add_to, dtype, w.shape(1), turned ? k : n);
+            gw = add_to;
+            beta = 1;
+        }
+    }
+    void* to_x = want_x ? gx.cast<py::array>().mutable_data() : nullptr;
+    void* to_w = want_w ? gw.cast<py::array>().mutable_data() : nullptr;
+    void* to_b = gb.mutable_data();
+    {
+        py::gil_scoped_release release;
+        thread_local Array right, rows;
+        const bool plain = a == Activation::identity;
+        const void* z = gy.data;
+        if (!plain) {
+            rows.reserve(dtype, m * n);
+            z = rows.data();
+        }
+        right.reserve(format, turned ? panel_elements(format, m, k) : panel_elements(format, m, n));
+        run(Gate{m, n, gy.data, plain ? nullptr : y.data(), a, plain ? nullptr : rows.data(),
+                 turned || !want_w ? nullptr : right.data(), to_b, dtype, format});
+        if (want_w) {
+            if (turned) run(PackPanels{m, k, in.data, k, 1, right.data(), dtype, format});
+            run(turned ? DenseWeight{n, k, m, Left{z, 1, n}, right.data(), beta, to_w, dtype, format}
+                       : DenseWeight{k, n, m, in.transposed(), right.data(), beta, to_w, dtype, format});
+        }
+        if (want_x)
+            run(Dense{m, k, n, Left{z, n, 1}, panels_of_w, !turned, nullptr, Activation::identity, to_x, dtype,
+                      format});
+    }
+    return py::make_tuple(gx, gw, gb);
+}
+
+py::tuple likelihood(const py::array& z, const py::array& x, const std::string& loss, double scale, int64_t repeat,
+                     const py::object& row_scale, bool want_grad) {
+    const DType dtype = dtype_of(z, "z");
+    const Matrix in = matrix(z, "z", dtype);
+    check(repeat >= 1 && in.rows % repeat == 0, "repeat does not divide the rows of z");
+    matrix(x, "x", dtype, in.rows / repeat, in.cols);
+    py::array value = new_array(dtype, {in.rows});
+    py::object grad = py::none();
+    if (want_grad) grad = new_array(dtype, {in.rows, in.cols});
+    const Likelihood p{in.rows,
+                       in.cols,
+                       in.data,
+                       x.data(),
+                       repeat,
+                       named<Loss>(loss,
+                                   {{"squared", Loss::squared},
+                                    {"bernoulli", Loss::bernoulli},
+                                    {"continuous_bernoulli", Loss::continuous_bernoulli},
+                                    {"categorical", Loss::categorical}},
+                                   "loss"),
+                       scale,
+                       optional(row_scale, "row_scale", dtype, {in.rows}),
+                       value.mutable_data(),
+                       want_grad ? grad.cast<py::array>().mutable_data() : nullptr,
+                       dtype};
+    {
+        py::gil_scoped_release release;
+        run(p);
+    }
+    return py::make_tuple(value, grad);
+}
+
+py::tuple latent(const py::array& head, int64_t samples, uint64_t seed, uint32_t step, uint32_t stream,
+                 uint32_t first_row) {
+    const DType dtype = dtype_of(head, "head");
+    const Matrix in = matrix(head, "head", dtype);
+    check(in.cols % 2 == 0, "head has an odd number of columns");
+    check(samples >= 1, "samples must be at least 1");
+    const int64_t n = in.cols / 2;
+    py::array z = new_array(dtype, {in.rows * samples, n}), eps = new_array(dtype, {in.rows * samples, n});
+    py::array kl = new_array(dtype, {in.rows, n});
+    run(Latent{in.rows, n, samples, in.data, Draw{seed, step, stream, first_row}, z.mutable_data(),
+               eps.mutable_data(), kl.mutable_data(), dtype});
+    return py::make_tuple(z, eps, kl);
+}
+
+py::array latent_grad(const py::array& head, const py::array& eps, const py::object& gz, const py::object& gkl) {
+    const DType dtype = dtype_of(head, "head");
+    const Matrix in = matrix(head, "head", dtype);
+    const int64_t n = in.cols / 2, rows = eps.shape(0);
+    check(in.cols % 2 == 0 && (in.rows == 0 ? rows == 0 : rows % in.rows == 0), "eps does not fit head");
+    matrix(eps, "eps", dtype, rows, n);
+    py::array out = new_array(dtype, {in.rows, in.cols});
+    run(LatentGrad{in.rows, n, in.rows ? rows / in.rows : 1, in.data, eps.data(), optional(gz, "gz", dtype, {rows, n}),
+                   optional(gkl, "gkl", dtype, {in.rows, n}), out.mutable_data(), dtype});
+    return out;
+}
+
+py::tuple take_rows(const py::object& x, const py::array_t<int64_t, py::array::c_style>& index, int64_t cols,
+                    const std::string& corruption, double amount, uint64_t seed, uint32_t step, uint32_t stream) {
+    const Corruption how = named<Corruption>(corruption,
+                                             {{"none", Corruption::none},
+                                              {"masking", Corruption::masking},
+                                              {"salt_pepper", Corruption::salt_pepper},
+                                              {"gaussian", Corruption::gaussian}},
+                                             "corruption");
+    TakeRows p{};
+    py::object owner;
+    int64_t rows = 0;
+    if (py::isinstance<py::tuple>(x)) {
+        const auto t = x.cast<py::tuple>();
+        check(t.size() == 3, "x: CSR is (indptr, indices, values)");
+        p.dtype = dtype_of(py::array::ensure(t[2]), "x");
+        const CsrArgument csr = csr_argument(t, p.dtype, cols, "x");
+        p.x = {csr.values, 0, 1, csr.indptr, csr.indices, nullptr};
+        rows = csr.rows;
+        owner = csr.owner;
+    } else {
+        const auto a = py::array::ensure(x);
+        if (!a) throw py::type_error("x is not an array");
+        p.dtype = dtype_of(a, "x");
+        p.x = matrix(a, "x", p.dtype, -1, cols).left();
+        rows = a.shape(0);
+        owner = a;
+    }
+    check(index.ndim() == 1, "index has shape " + shape_of(index) + "; expected one dimension");
+    p.m = index.size();
+    p.n = cols;
+    p.index = index.data();
+    for (int64_t i = 0; i < p.m; ++i) check(p.index[i] >= 0 && p.index[i] < rows, "index is out of range");
+    p.corruption = how;
+    p.amount = amount;
+    p.draw = Draw{seed, step, stream, 0};
+    py::array clean = new_array(p.dtype, {p.m, cols});
+    p.clean = clean.mutable_data();
+    py::object corrupted = clean;
+    if (how != Corruption::none) {
+        py::array noisy = new_array(p.dtype, {p.m, cols});
+        p.corrupted = noisy.mutable_data();
+        corrupted = noisy;
+    }
+    {
+        py::gil_scoped_release release;
+        run(p);
+    }
+    return py::make_tuple(clean, corrupted);
+}
+
+// Each item of `tensors` is (p, g, m or None, v or None, decay); True if all new values are finite.
+bool optimise(const py::list& tensors, const std::string& rule, double rate, double beta1, double beta2, double eps,
+              int64_t step, double scale, double limit, bool nesterov) {
+    if (tensors.empty()) return true;
+    Optimise o{};
+    o.rule = named<Rule>(rule,
+                         {{"sgd", Rule::sgd},
+                          {"momentum", Rule::momentum},
+                          {"rmsprop", Rule::rmsprop},
+                          {"adam", Rule::adam},
+                          {"adamw", Rule::adamw}},
+                         "rule");
+    const bool has_m = o.rule == Rule::momentum || o.rule == Rule::adam || o.rule == Rule::adamw;
+    const bool has_v = o.rule == Rule::rmsprop || o.rule == Rule::adam || o.rule == Rule::adamw;
+    check(step >= 1, "step counts from 1");
+    o.dtype = dtype_of(tensors[0].cast<py::tuple>()[0].cast<py::array>(), "p");
+    std::vector<Slice> slices;
+    for (const auto& item : tensors) {
+        const auto t = item.cast<py::tuple>();
+        check(t.size() == 5, "each tensor is (p, g, m, v, decay)");
+        auto p = t[0].cast<py::array>();
+        const auto ready = [&](const py::object& x, const char* name) {
+            auto a = x.cast<py::array>();
+            if (dtype_of(a, name) != o.dtype) throw py::type_error(std::string(name) + " has the wrong dtype");
+            check(a.size() == p.size() && (a.flags() & py::array::c_style), std::string(name) + " does not fit p");
+            return a;
+        };
+        Slice s{p.size(), ready(p, "p").mutable_data(), ready(t[1], "g").data(), nullptr, nullptr,
+                t[4].cast<double>()};
+        if (has_m) s.m = ready(t[2], "m").mutable_data();
+        if (has_v) s.v = ready(t[3], "v").mutable_data();
+        slices.push_back(s);
+    }
+    int32_t nonfinite = 0;
+    o.slices = slices.data();
+    o.count = int64_t(slices.size());
+    o.nesterov = nesterov;
+    o.rate = rate;
+    o.beta1 = beta1;
+    o.beta2 = beta2;
+    o.eps = eps;
+    o.c1 = 1 - std::pow(beta1, double(step));
+    o.c2 = 1 - std::pow(beta2, double(step));
+    o.scale = scale;
+    o.limit = limit;
+    o.nonfinite = &nonfinite;
+    py::gil_scoped_release release;
+    run(o);
+    return nonfinite == 0;
+}
+
+}  // namespace
+
+void bind_network(py::module_& m) {
+    using namespace py::literals;
+    m.def("dense", &dense, "x"_a, "w"_a, "n"_a, "bias"_a = py::none(), "activation"_a = "identity",
+          "turned"_a = false, "bf16"_a = false, "activation(x w + bias), or with the transpose of w.");
+    m.def("outer", &outer, "x"_a, "g"_a, "bf16"_a = false, "Panels of x' g.");
+    m.def("gate", &gate, "g"_a, "y"_a, "activation"_a, "g activation'(y), the derivative taken from the output y.");
+    m.def("dense_grad", &dense_grad, "g"_a, "y"_a, "x"_a, "w"_a, "activation"_a = "identity", "turned"_a = false,
+          "bf16"_a = false, "want_x"_a = true, "want_w"_a = true, "add_to"_a = py::none(),
+          "Gradients of a dense layer by x, w and bias; the one by w is added to `add_to`, in place.");
+    m.def("likelihood", &likelihood, "z"_a, "x"_a, "loss"_a, "scale"_a = 1.0, "repeat"_a = 1,
+          "row_scale"_a = py::none(), "want_grad"_a = true, "The loss of every row, and its gradient by z.");
+    m.def("latent", &latent, "head"_a, "samples"_a = 1, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
+          "Reparameterised codes, their noise, and the divergence of every dimension.");
+    m.def("latent_grad", &latent_grad, "head"_a, "eps"_a, "gz"_a = py::none(), "gkl"_a = py::none(),
+          "The gradient of `latent` by head.");
+    m.def("take_rows", &take_rows, "x"_a, "index"_a, "cols"_a, "corruption"_a = "none", "amount"_a = 0.0, "seed"_a = 0,
+          "step"_a = 0, "stream"_a = 0, "Rows of x, and the same rows corrupted.");
+    m.def("optimise", &optimise, "tensors"_a, "rule"_a, "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8,
+          "step"_a = 1, "scale"_a = 1.0, "limit"_a = 0.0, "nesterov"_a = false,
+          "One step of gradient descent, in place; False if a parameter is no longer finite.");
+    m.def("trim_memory", &trim_memory, "Hands memory kept for reuse back to the system.");
+}
+
+}  // namespace unsupfast::bind

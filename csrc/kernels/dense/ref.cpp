@@ -1,0 +1,66 @@
+// Plain loops: the meaning of the dense family.
+#include "kernels/dense/op.h"
+
+#include "kernels/dense/act.h"
+#include "kernels/gemm/ref.h"
+
+namespace unsupfast {
+namespace {
+
+// What a product of `format` sees of a value.
+template <class T>
+T rounded(T x, DType format) {
+    return format == DType::bf16 ? T(ref::from_bf16(ref::to_bf16(float(x)))) : x;
+}
+
+template <class T>
+void dense(const Dense& p) {
+    const T* bias = static_cast<const T*>(p.bias);
+    for (int64_t i = 0; i < p.m; ++i)
+        for (int64_t j = 0; j < p.n; ++j) {
+            T sum = 0;
+            for (int64_t l = 0; l < p.k; ++l) {
+                const T w = p.turned ? ref::panel_at<T>(p.w, p.dtype, p.n, j, l)
+                                     : ref::panel_at<T>(p.w, p.dtype, p.k, l, j);
+                sum += rounded(ref::left_at<T>(p.x, i, l), p.format) * rounded(w, p.format);
+            }
+            static_cast<T*>(p.y)[i * p.n + j] = activate(p.act, bias ? sum + bias[j] : sum);
+        }
+}
+
+template <class T>
+void gate(const Gate& p) {
+    const T *g = static_cast<const T*>(p.g), *y = static_cast<const T*>(p.y);
+    T *rows = static_cast<T*>(p.rows), *sums = static_cast<T*>(p.sums);
+    const auto z = [&](int64_t i, int64_t j) {
+        return g[i * p.n + j] * (y ? slope(p.act, y[i * p.n + j]) : T(1));
+    };
+    if (sums)
+        for (int64_t j = 0; j < p.n; ++j) {
+            sums[j] = 0;
+            for (int64_t i = 0; i < p.m; ++i) sums[j] += z(i, j);
+        }
+    if (p.panels) ref::fill_panels<T>(p.m, p.n, p.format, p.panels, z);
+    if (rows)
+        for (int64_t i = 0; i < p.m; ++i)
+            for (int64_t j = 0; j < p.n; ++j) rows[i * p.n + j] = z(i, j);
+}
+
+template <class T>
+void dense_weight(const DenseWeight& p) {
+    T* w = static_cast<T*>(p.w);
+    for (int64_t i = 0; i < p.k; ++i)
+        for (int64_t j = p.n; j < panels(p.n) * kPanel; ++j) w[ref::panel_index(p.dtype, p.k, i, j)] = 0;
+    ref::multiply<T>(p.k, p.n, p.m, p.x, p.right, p.format, [&](int64_t i, int64_t j, T sum) {
+        T& out = w[ref::panel_index(p.dtype, p.k, i, j)];
+        out = sum + (p.beta == 0 ? T(0) : T(p.beta) * out);
+    });
+}
+
+}  // namespace
+
+USF_REF_BY_DTYPE(Dense, dense)
+USF_REF_BY_DTYPE(Gate, gate)
+USF_REF_BY_DTYPE(DenseWeight, dense_weight)
+
+}  // namespace unsupfast

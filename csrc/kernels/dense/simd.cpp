@@ -1,0 +1,152 @@
+// Dense layers on the GEMM engine: activation and bias on the way out, derivative and packing on the way in.
+#include "kernels/dense/op.h"
+
+#include "kernels/gemm/engine.h"
+#include "simd/vmath.h"
+
+namespace unsupfast {
+namespace USF_ISA {
+namespace {
+
+template <class T, Activation kAct>
+inline Vec<T> activate(Vec<T> x) {
+    if constexpr (kAct == Activation::sigmoid) return sigmoid(x);
+    if constexpr (kAct == Activation::tanh) return tanh(x);
+    if constexpr (kAct == Activation::relu) return max<T>(x, Vec<T>{});
+    if constexpr (kAct == Activation::leaky_relu) return x > T(0) ? x : x * T(kLeakySlope);
+    if constexpr (kAct == Activation::elu) return x > T(0) ? x : expm1(min<T>(x, Vec<T>{}));
+    if constexpr (kAct == Activation::softplus) return softplus(x);
+    return x;
+}
+
+template <class T, Activation kAct>
+inline Vec<T> slope(Vec<T> y) {
+    const Vec<T> one = splat(T(1));
+    if constexpr (kAct == Activation::sigmoid) return y * (one - y);
+    if constexpr (kAct == Activation::tanh) return one - y * y;
+    if constexpr (kAct == Activation::relu) return y > T(0) ? one : Vec<T>{};
+    if constexpr (kAct == Activation::leaky_relu) return y > T(0) ? one : splat(T(kLeakySlope));
+    if constexpr (kAct == Activation::elu) return y > T(0) ? one : y + one;
+    if constexpr (kAct == Activation::softplus) return -expm1(-y);
+    return one;
+}
+
+// f.template operator()<kAct>() for an activation known at run time
+template <class F>
+void with_activation(Activation act, const F& f) {
+    switch (act) {
+        case Activation::identity:
+            return f.template operator()<Activation::identity>();
+        case Activation::sigmoid:
+            return f.template operator()<Activation::sigmoid>();
+        case Activation::tanh:
+            return f.template operator()<Activation::tanh>();
+        case Activation::relu:
+            return f.template operator()<Activation::relu>();
+        case Activation::leaky_relu:
+            return f.template operator()<Activation::leaky_relu>();
+        case Activation::elu:
+            return f.template operator()<Activation::elu>();
+        case Activation::softplus:
+            return f.template operator()<Activation::softplus>();
+    }
+}
+
+template <class T>
+void dense(const Dense& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const T* bias = static_cast<const T*>(p.bias);
+    T* y = static_cast<T*>(p.y);
+    const void* right = p.w;
+    if (p.turned || p.format != p.dtype) {
+        void* made = launch.scratch(kRightScratch, size_t(panel_elements(p.format, p.k, p.n) * element_size(p.format)));
+        USF_KERNEL_NAME(USF_ISA, TurnPanels)
+        (p.turned ? TurnPanels{p.n, p.k, p.w, made, nullptr, nullptr, p.dtype, p.format}
+                  : TurnPanels{p.k, p.n, p.w, nullptr, made, nullptr, p.dtype, p.format},
+         launch);
+        right = made;
+    }
+    with_activation(p.act, [&]<Activation kAct>() {
+        multiply<T>(p.m, p.n, p.k, p.x, right, p.format, launch,
+                    [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+                        for (int64_t j = 0; j < cols; j += L) {
+                            const int64_t n = least(cols - j, L);
+                            const Vec<T> b = bias ? load_n(bias + n0 + j, n) : Vec<T>{};
+                            for (int r = 0; r < rows; ++r)
+                                store_n(y + (m0 + r) * p.n + n0 + j, activate<T, kAct>(load(tile + r * kPanel + j) + b),
+                                        n);
+                        }
+                    });
+    });
+}
+
+// One item is a panel of 32 columns and all of its rows, so each sum has one order.
+template <class T>
+void gate(const Gate& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const T *g = static_cast<const T*>(p.g), *y = static_cast<const T*>(p.y);
+    T *out = static_cast<T*>(p.rows), *sums = static_cast<T*>(p.sums);
+    const bool bf16 = p.format == DType::bf16;
+    const int64_t depth = padded_depth(p.format, p.m);
+    with_activation(y ? p.act : Activation::identity, [&]<Activation kAct>() {
+        parallel_for(launch, panels(p.n), [&](int64_t begin, int64_t end) {
+            for (int64_t panel = begin; panel < end; ++panel) {
+                char* dst = static_cast<char*>(p.panels) + panel * depth * kPanel * element_size(p.format);
+                for (int64_t c = 0; c < kPanel; c += L) {
+                    const int64_t j = panel * kPanel + c, n = most(0, least(p.n - j, L));
+                    Vec<T> total{};
+                    const auto fetch = [&](int64_t i) {
+                        const int64_t at = i * p.n + j;
+                        Vec<T> z = load_n(g + at, n);
+                        if constexpr (kAct != Activation::identity) z *= slope<T, kAct>(load_n(y + at, n));
+                        if (out) store_n(out + at, z, n);
+                        total += z;
+                        return z;
+                    };
+                    if (bf16 && p.panels) {
+                        if constexpr (sizeof(T) == 4)
+                            for (int64_t i = 0; i < p.m; i += 2) {
+                                const vu32 low = to_bf16(fetch(i));
+                                const vu32 high = i + 1 < p.m ? to_bf16(fetch(i + 1)) : vu32{};
+                                store(reinterpret_cast<uint32_t*>(dst) + i / 2 * kPanel + c, low | high << 16);
+                            }
+                    } else {
+                        for (int64_t i = 0; i < p.m; ++i) {
+                            const Vec<T> z = fetch(i);
+                            if (p.panels) store(reinterpret_cast<T*>(dst) + i * kPanel + c, z);
+                        }
+                    }
+                    if (sums) store_n(sums + j, total, n);
+                }
+            }
+        });
+    });
+}
+
+template <class T>
+void dense_weight(const DenseWeight& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    T* w = static_cast<T*>(p.w);
+    const T beta = T(p.beta);
+    multiply<T>(p.k, p.n, p.m, p.x, p.right, p.format, launch,
+                [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+                    T* out = w + (n0 / kPanel * p.k + m0) * kPanel;
+                    for (int r = 0; r < rows; ++r)
+                        for (int64_t j = 0; j < kPanel; j += L) {
+                            const int64_t at = r * kPanel + j;
+                            // the tile has whole vectors up to the last column, and the padding is zero
+                            Vec<T> y = j < cols ? first_n<T>(load(tile + at), cols - j) : Vec<T>{};
+                            if (beta != 0) y += load(out + at) * beta;
+                            store(out + at, y);
+                        }
+                });
+}
+
+}  // namespace
+}  // namespace USF_ISA
+
+USF_KERNEL_BY_DTYPE(Dense, dense)
+USF_KERNEL_BY_DTYPE(Gate, gate)
+USF_KERNEL_BY_DTYPE(DenseWeight, dense_weight)
+
+}  // namespace unsupfast

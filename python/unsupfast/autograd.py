@@ -1,0 +1,418 @@
+"""Reverse-mode differentiation: a tape of operations whose rules are written with operations.
+
+An operation (:class:`Op`) is a function of arrays. Called with arrays alone it computes and records
+nothing; called with a :class:`Tensor` it also leaves a node on the tape. Its *rule* gives the
+gradients by its inputs, in terms of operations: called with arrays it computes them, called with
+tensors (``create_graph=True``) it records them, so that gradients have gradients. A *fast* rule
+does the same in one compiled call where nothing has to be recorded.
+
+::
+
+    w = Tensor(np.ones(3), requires_grad=True)
+    y = ops.sum(ops.exp(w))
+    (g,) = grad(y, [w], create_graph=True)
+    (h,) = grad(ops.sum(g), [w])
+
+A node holds arrays and the nodes before it, never tensors: there are no reference cycles, and the
+memory of a step returns when its loss goes out of scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Op", "Tensor", "check_grads", "grad", "op"]
+
+
+class Node:
+    """One operation that was carried out, or (without an operation) a leaf."""
+
+    __slots__ = ("inputs", "operation", "options", "outputs", "parents")
+
+    def __init__(self, operation=None, inputs=(), options=None, outputs=None, parents=()):
+        self.operation: Op | None = operation
+        self.inputs: tuple = inputs  # arrays, or constants
+        self.options: dict[str, Any] = options
+        self.outputs: Any = outputs
+        self.parents: tuple = parents  # (node, output index) of each input, or None
+
+
+class Tensor:
+    """An array on the tape.
+
+    Parameters
+    ----------
+    data : array-like
+        NumPy array, or anything with ``__dlpack__`` or ``__array__``; shared, not copied.
+    requires_grad : bool, default=False
+        Whether :func:`grad` may be asked for gradients by it.
+
+    Attributes
+    ----------
+    data : ndarray
+    """
+
+    __array_priority__ = 1000  # array + tensor is ours, not an array of objects
+    __slots__ = ("_source", "data")
+
+    def __init__(self, data: Any, requires_grad: bool = False):
+        self.data: np.ndarray = _as_array(data)
+        self._source: tuple[Node, int] | None = (Node(), 0) if requires_grad else None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._source is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def detach(self) -> Tensor:
+        """The same array, off the tape."""
+        return Tensor(self.data)
+
+    def item(self) -> float:
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        return self.data
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.data, dtype=dtype, copy=None if copy is None else copy)
+
+    def __dlpack__(self, **options):
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.data.__dlpack_device__()
+
+    def __repr__(self) -> str:
+        kind = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({self.data!r}{kind})"
+
+    # Arithmetic is attached by ops.py, where the operations are.
+
+
+def _as_array(data: Any) -> np.ndarray:
+    if isinstance(data, np.ndarray):
+        return data
+    if isinstance(data, Tensor):
+        return data.data
+    if hasattr(data, "__dlpack__") and not hasattr(data, "__array_interface__"):
+        return np.from_dlpack(data)
+    array = np.asarray(data)
+    if array.dtype == object:
+        raise TypeError(f"data is a {type(data).__name__}, which is no array of numbers")
+    return array
+
+
+def _tensor(data: np.ndarray, source: tuple[Node, int] | None) -> Tensor:
+    t = Tensor.__new__(Tensor)
+    t.data, t._source = data, source
+    return t
+
+
+class Op:
+    """A differentiable function; made by :func:`op`.
+
+    Positional arguments may be tensors, arrays or None; options are keywords and never
+    differentiated.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self._rule: Callable[..., Any] | None = None
+        self._fast: Callable[..., Any] | None = None
+        self.adds_to: int | None = None
+
+    def rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Sets ``rule(g, y, *inputs, **options)``: one gradient (or None) per input."""
+        self._rule = rule
+        return rule
+
+    def fast(self, adds_to: int | None = None) -> Callable[[Callable[..., Any]], Any]:
+        """Sets ``fast(g, needs, sum, y, *inputs, **options)`` for arrays alone.
+
+        ``needs`` tells by input whether its gradient is wanted. If `adds_to` names an input, the
+        rule owns the gradient it returns for it; ``sum`` is such a gradient from another use of the
+        same tensor, to be added to in place and returned, or None.
+        """
+
+        def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+            self._fast, self.adds_to = rule, adds_to
+            return rule
+
+        return register
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        parents, recorded, wrapped = [], False, False
+        arrays = []
+        for x in inputs:
+            if isinstance(x, Tensor):
+                arrays.append(x.data)
+                parents.append(x._source)
+                wrapped = True
+                recorded = recorded or x._source is not None
+            else:
+                arrays.append(x)
+                parents.append(None)
+        y = self.function(*arrays, **options)
+        if not wrapped:
+            return y
+        node = Node(self, tuple(arrays), options, y, tuple(parents)) if recorded else None
+        if isinstance(y, tuple):
+            return tuple(_tensor(a, node and (node, i)) for i, a in enumerate(y))
+        return _tensor(y, node and (node, 0))
+
+    def gradients(self, node: Node, g: Any, record: bool, sum_: Any) -> Sequence[Any]:
+        """The gradients by the inputs of `node`, given those by its outputs."""
+        if record:
+            # The same arrays again, as tensors that know where they come from.
+            y: Any
+            if isinstance(node.outputs, tuple):
+                y = tuple(_tensor(a, (node, i)) for i, a in enumerate(node.outputs))
+            else:
+                y = _tensor(node.outputs, (node, 0))
+            inputs = tuple(
+                x if p is None else _tensor(x, p)
+                for x, p in zip(node.inputs, node.parents, strict=True)
+            )
+        else:
+            y, inputs = node.outputs, node.inputs
+            if self._fast is not None:
+                needs = tuple(p is not None for p in node.parents)
+                return self._fast(g, needs, sum_, y, *inputs, **node.options)
+        if self._rule is None:
+            raise TypeError(f"{self.__name__} has no gradient")
+        return self._rule(g, y, *inputs, **node.options)
+
+
+def op(function: Callable[..., Any]) -> Op:
+    """Makes a differentiable function of one that computes on arrays."""
+    return Op(function)
+
+
+def grad(
+    y: Tensor,
+    xs: Sequence[Tensor],
+    g: Any = None,
+    *,
+    create_graph: bool = False,
+    consumer: Callable[[int, Any], None] | None = None,
+) -> list[Any]:
+    """Gradients of ``sum(g * y)``.
+
+    Parameters
+    ----------
+    y : Tensor
+        Differentiated; of any shape.
+    xs : sequence of Tensor
+        By which; leaves or intermediate results, each with ``requires_grad``.
+    g : array, optional
+        Weights of the elements of y; ones by default.
+    create_graph : bool, default=False
+        Record the computation, so that the gradients can be differentiated again.
+    consumer : callable, optional
+        Called with (i, gradient by xs[i]) as soon as that gradient is complete, instead of keeping
+        it: an optimiser can take it while it is still in cache.
+
+    Returns
+    -------
+    list of ndarray (of Tensor with ``create_graph``)
+        In the order of xs; zeros where y does not depend on x. None where a consumer took it.
+    """
+    for i, x in enumerate(xs):
+        if not isinstance(x, Tensor) or x._source is None:
+            raise ValueError(f"xs[{i}] does not require a gradient")
+    found: list[Any] = [None] * len(xs)
+    wanted: dict[tuple[int, int], list[int]] = {}
+    for i, x in enumerate(xs):
+        node, index = x._source  # type: ignore[misc]
+        wanted.setdefault((id(node), index), []).append(i)
+
+    sums: dict[int, list[Any]] = {}  # node -> gradient by each output
+    owned: set[int] = set()  # nodes whose gradient only we hold
+    if isinstance(y, Tensor) and y._source is not None:
+        root, index = y._source
+        waiting = _uses(root)
+        start = np.ones(y.shape, y.dtype) if g is None else g
+        if create_graph and not isinstance(start, Tensor):
+            start = Tensor(start)
+        elif not create_graph and isinstance(start, Tensor):
+            start = start.data
+        sums[id(root)] = _slots(root)
+        sums[id(root)][index] = start
+        ready = [root]
+        while ready:
+            node = ready.pop()
+            gs = sums.pop(id(node))
+            for index, value in enumerate(gs):
+                for i in wanted.get((id(node), index), ()) if value is not None else ():
+                    if consumer is not None:
+                        consumer(i, value)
+                    else:
+                        found[i] = value
+            if node.operation is None:
+                continue
+            operation, parents = node.operation, node.parents
+            into = None
+            if operation.adds_to is not None and not create_graph:
+                parent = parents[operation.adds_to]
+                if parent is not None and id(parent[0]) in owned:
+                    into = sums[id(parent[0])][parent[1]]
+            multiple = isinstance(node.outputs, tuple)
+            if all(v is None for v in gs):
+                gradients: Sequence[Any] = [None] * len(parents)
+            else:
+                gradients = operation.gradients(
+                    node, tuple(gs) if multiple else gs[0], create_graph, into
+                )
+            gs = None
+            for position, parent in enumerate(parents):
+                if parent is None:
+                    continue
+                before, index = parent
+                value = gradients[position]
+                if value is not None:
+                    slots = sums.setdefault(id(before), _slots(before))
+                    old = slots[index]
+                    if old is None:
+                        slots[index] = value
+                        if position == operation.adds_to and not create_graph:
+                            owned.add(id(before))
+                    elif old is not value:
+                        slots[index] = old + value
+                        owned.discard(id(before))
+                waiting[id(before)] -= 1
+                if waiting[id(before)] == 0:
+                    sums.setdefault(id(before), _slots(before))
+                    # Leaves first: what is complete is handed on at once.
+                    ready.append(before) if before.operation is None else ready.insert(0, before)
+            gradients = ()
+    if consumer is None:
+        for i, x in enumerate(xs):
+            if found[i] is None:
+                zeros = np.zeros(x.shape, x.dtype)
+                found[i] = Tensor(zeros) if create_graph else zeros
+    return found
+
+
+def _slots(node: Node) -> list[Any]:
+    return [None] * (len(node.outputs) if isinstance(node.outputs, tuple) else 1)
+
+
+def _uses(root: Node) -> dict[int, int]:
+    """How many times each node before `root` is an input of one that leads there."""
+    uses: dict[int, int] = {id(root): 0}
+    stack = [root]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None:
+                key = id(parent[0])
+                if key not in uses:
+                    uses[key] = 0
+                    stack.append(parent[0])
+                uses[key] += 1
+    return uses
+
+
+def check_grads(
+    function: Callable[..., Any],
+    inputs: Sequence[np.ndarray],
+    *,
+    order: int = 2,
+    step: float = 1e-5,
+    tolerance: float = 1e-6,
+    rng: np.random.Generator | None = None,
+) -> None:
+    """Compares gradients with central differences along random directions.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors, returning a tensor or a tuple of them.
+    inputs : sequence of ndarray
+        Float64 points at which the function is smooth.
+    order : int, default=2
+        Highest order of differentiation to check.
+    step : float, default=1e-5
+        Of the differences; their error is of order step^2.
+    tolerance : float, default=1e-6
+        Largest difference allowed, relative to 1 + the magnitudes compared.
+    rng : Generator, optional
+
+    Raises
+    ------
+    AssertionError
+        With the order and the input that is off; also where the fast rule (arrays alone) and the
+        rule written with operations disagree.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    points = [np.array(x, np.float64) for x in inputs]
+
+    def outputs(*xs: Any) -> tuple[Any, ...]:
+        y = function(*xs)
+        return y if isinstance(y, tuple) else (y,)
+
+    weights = [rng.standard_normal(y.shape) for y in outputs(*map(Tensor, points))]
+
+    def scalar(*xs: Any) -> Any:
+        from . import ops
+
+        parts = zip(outputs(*xs), weights, strict=True)
+        return sum((ops.sum(ops.mul(y, w)) for y, w in parts), start=Tensor(np.float64(0)))
+
+    def value(xs: Sequence[np.ndarray]) -> float:
+        return float(scalar(*map(Tensor, xs)).data)
+
+    leaves = [Tensor(x, requires_grad=True) for x in points]
+    fast = grad(scalar(*leaves), leaves)
+    slow = grad(scalar(*leaves), leaves, create_graph=True)
+    for i, (a, b) in enumerate(zip(fast, slow, strict=True)):
+        _close(np.asarray(a), b.data, 1e-9, f"input {i}: fast and composed rules")
+    direction = [rng.standard_normal(x.shape) for x in points]
+    for i, d in enumerate(direction):
+        moved = [
+            value([x + s * step * d if j == i else x for j, x in enumerate(points)]) for s in (1, -1)
+        ]
+        difference = (moved[0] - moved[1]) / (2 * step)
+        _close(np.sum(fast[i] * d), difference, tolerance, f"order 1, input {i}")
+    if order < 2:
+        return
+
+    def slope(*xs: Any) -> Any:
+        from . import ops
+
+        xs = tuple(x if x.requires_grad else Tensor(x.data, True) for x in xs)
+        gradients = grad(scalar(*xs), xs, create_graph=True)
+        parts = zip(gradients, direction, strict=True)
+        return sum((ops.sum(ops.mul(g, d)) for g, d in parts), start=Tensor(np.float64(0)))
+
+    try:
+        check_grads(
+            slope, points, order=order - 1, step=step, tolerance=tolerance * 10, rng=rng
+        )
+    except AssertionError as error:
+        raise AssertionError(f"order {order}: {error}") from None
+
+
+def _close(a: Any, b: Any, tolerance: float, what: str) -> None:
+    error = np.max(np.abs(a - b) / (1 + np.abs(a) + np.abs(b)), initial=0.0)
+    if not error <= tolerance:
+        raise AssertionError(f"{what}: {np.asarray(a)} and {np.asarray(b)} differ by {error:.3g}")

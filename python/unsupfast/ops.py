@@ -1,0 +1,558 @@
+"""The differentiable operations: each one's face, and the rule of its gradient.
+
+Matrices are row-major, a sample a row. Weights of dense layers are arrays of *panels*: a k x n
+matrix cut into strips of 32 columns, of shape ``(ceil(n / 32), k, 32)`` with zeros beyond column n,
+which is how the compiled products read their right operand (:func:`to_panels`,
+:func:`from_panels`). Everything else about them is ordinary: sums, products and optimiser steps act
+on panels as on any array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .autograd import Tensor, op
+
+__all__ = [
+    "add",
+    "dense",
+    "div",
+    "exp",
+    "expand",
+    "from_panels",
+    "gate",
+    "latent",
+    "log",
+    "loss",
+    "matmul",
+    "mean",
+    "mul",
+    "neg",
+    "outer",
+    "power",
+    "reshape",
+    "row_losses",
+    "sigmoid",
+    "softplus",
+    "sqrt",
+    "sub",
+    "sum",
+    "tanh",
+    "to_panels",
+    "transpose",
+]
+
+PANEL = 32
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus")
+
+
+# ------------------------------------------------------------------------------------- elementwise
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return np.shape(x.data if isinstance(x, Tensor) else x)
+
+
+def _fit(g: Any, x: Any) -> Any:
+    """g summed to the shape of x, which was broadcast."""
+    shape = _shape(x)
+    if _shape(g) == shape:
+        return g
+    extra = len(_shape(g)) - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(shape) if n == 1 and _shape(g)[i + extra] != 1
+    )
+    return reshape(sum(g, axis=axes), shape=shape)
+
+
+@op
+def add(a, b):
+    """a + b, broadcast."""
+    return np.add(a, b)
+
+
+@add.rule
+def _(g, y, a, b):
+    return _fit(g, a), _fit(g, b)
+
+
+@op
+def sub(a, b):
+    """a - b, broadcast."""
+    return np.subtract(a, b)
+
+
+@sub.rule
+def _(g, y, a, b):
+    return _fit(g, a), _fit(neg(g), b)
+
+
+@op
+def mul(a, b):
+    """a b by element, broadcast."""
+    return np.multiply(a, b)
+
+
+@mul.rule
+def _(g, y, a, b):
+    return _fit(mul(g, b), a), _fit(mul(g, a), b)
+
+
+@op
+def div(a, b):
+    """a / b by element, broadcast."""
+    return np.divide(a, b)
+
+
+@div.rule
+def _(g, y, a, b):
+    return _fit(div(g, b), a), _fit(neg(div(mul(g, y), b)), b)
+
+
+@op
+def neg(a):
+    """-a."""
+    return np.negative(a)
+
+
+@neg.rule
+def _(g, y, a):
+    return (neg(g),)
+
+
+@op
+def power(a, *, exponent):
+    """a to a constant power."""
+    return np.power(a, exponent)
+
+
+@power.rule
+def _(g, y, a, *, exponent):
+    return (mul(g, mul(power(a, exponent=exponent - 1), exponent)),)
+
+
+@op
+def exp(a):
+    """exp(a)."""
+    return np.exp(a)
+
+
+@exp.rule
+def _(g, y, a):
+    return (mul(g, y),)
+
+
+@op
+def log(a):
+    """Natural logarithm."""
+    return np.log(a)
+
+
+@log.rule
+def _(g, y, a):
+    return (div(g, a),)
+
+
+@op
+def sqrt(a):
+    """Square root."""
+    return np.sqrt(a)
+
+
+@sqrt.rule
+def _(g, y, a):
+    return (div(mul(g, 0.5), y),)
+
+
+@op
+def tanh(a):
+    """Hyperbolic tangent."""
+    return np.tanh(a)
+
+
+@tanh.rule
+def _(g, y, a):
+    return (mul(g, sub(1.0, mul(y, y))),)
+
+
+@op
+def sigmoid(a):
+    """1 / (1 + exp(-a))."""
+    e = np.exp(-np.abs(a))
+    return np.where(a < 0, e, 1) / (1 + e)
+
+
+@sigmoid.rule
+def _(g, y, a):
+    return (mul(g, mul(y, sub(1.0, y))),)
+
+
+@op
+def softplus(a):
+    """log(1 + exp(a))."""
+    return np.logaddexp(a, np.zeros((), np.asarray(a).dtype))
+
+
+@softplus.rule
+def _(g, y, a):
+    return (mul(g, sigmoid(a)),)
+
+
+@op
+def where(a, b, *, condition):
+    """a where a constant condition holds, else b."""
+    return np.where(condition, a, b)
+
+
+@where.rule
+def _(g, y, a, b, *, condition):
+    zero = np.zeros((), np.asarray(y).dtype if not isinstance(y, Tensor) else y.dtype)
+    return (
+        _fit(where(g, zero, condition=condition), a),
+        _fit(where(zero, g, condition=condition), b),
+    )
+
+
+# --------------------------------------------------------------------------- shapes and reductions
+
+
+@op
+def sum(a, *, axis=None, keepdims=False):
+    """Sum over axes."""
+    return np.sum(a, axis=axis, keepdims=keepdims)
+
+
+@sum.rule
+def _(g, y, a, *, axis=None, keepdims=False):
+    return (expand(g, shape=_shape(a), axis=axis, keepdims=keepdims),)
+
+
+@op
+def expand(a, *, shape, axis=None, keepdims=False):
+    """The transpose of :func:`sum`: a, repeated along the axes that were summed."""
+    if axis is not None and not keepdims:
+        a = np.expand_dims(a, axis)
+    return np.broadcast_to(a, shape)
+
+
+@expand.rule
+def _(g, y, a, *, shape, axis=None, keepdims=False):
+    return (reshape(sum(g, axis=axis, keepdims=keepdims), shape=_shape(a)),)
+
+
+def mean(a, *, axis=None):
+    """Mean over axes."""
+    n = np.prod(_shape(a)) if axis is None else np.prod([_shape(a)[i] for i in np.atleast_1d(axis)])
+    return mul(sum(a, axis=axis), 1.0 / max(1, int(n)))
+
+
+@op
+def reshape(a, *, shape):
+    """The same elements in another shape."""
+    return np.reshape(a, shape)
+
+
+@reshape.rule
+def _(g, y, a, *, shape):
+    return (reshape(g, shape=_shape(a)),)
+
+
+@op
+def transpose(a):
+    """The axes in reverse order."""
+    return np.transpose(a)
+
+
+@transpose.rule
+def _(g, y, a):
+    return (transpose(g),)
+
+
+@op
+def columns(a, *, start, stop):
+    """Columns [start, stop) of a matrix, contiguous."""
+    return np.ascontiguousarray(a[:, start:stop])
+
+
+@columns.rule
+def _(g, y, a, *, start, stop):
+    return (pad_columns(g, start=start, width=_shape(a)[1]),)
+
+
+@op
+def pad_columns(a, *, start, width):
+    """The transpose of :func:`columns`: zeros around a."""
+    out = np.zeros((a.shape[0], width), a.dtype)
+    out[:, start : start + a.shape[1]] = a
+    return out
+
+
+@pad_columns.rule
+def _(g, y, a, *, start, width):
+    return (columns(g, start=start, stop=start + _shape(a)[1]),)
+
+
+# ---------------------------------------------------------------------------------- matrix products
+
+
+@op
+def matmul(a, b, *, ta=False, tb=False):
+    """Product of two matrices, either one transposed."""
+    return _core.matmul(
+        np.asarray(a), np.asarray(b), np.asarray(a).dtype.name, transpose_a=ta, transpose_b=tb
+    )
+
+
+@matmul.rule
+def _(g, y, a, b, *, ta=False, tb=False):
+    ga = matmul(b, g, ta=tb, tb=True) if ta else matmul(g, b, tb=not tb)
+    gb = matmul(g, a, ta=True, tb=ta) if tb else matmul(a, g, ta=not ta)
+    return ga, gb
+
+
+def to_panels(w: np.ndarray) -> np.ndarray:
+    """Panels of a matrix.
+
+    Parameters
+    ----------
+    w : ndarray of shape (k, n)
+
+    Returns
+    -------
+    panels : ndarray of shape (ceil(n / 32), k, 32)
+    """
+    k, n = w.shape
+    padded = np.zeros((k, -(-n // PANEL) * PANEL), w.dtype)
+    padded[:, :n] = w
+    return np.ascontiguousarray(padded.reshape(k, -1, PANEL).transpose(1, 0, 2))
+
+
+def from_panels(panels: np.ndarray, n: int) -> np.ndarray:
+    """The matrix of shape (k, n) that :func:`to_panels` made panels of."""
+    k = panels.shape[1]
+    return np.ascontiguousarray(panels.transpose(1, 0, 2).reshape(k, -1)[:, :n])
+
+
+@op
+def dense(x, w, b, *, n, activation="identity", turned=False, bf16=False):
+    """A dense layer: ``activation(x w + b)``.
+
+    Parameters
+    ----------
+    x : (m, k)
+    w : panels of a (k, n) matrix, or with ``turned`` of an (n, k) matrix that is transposed.
+    b : (n,) or None
+    n : int
+        Outputs.
+    activation : {"identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus"}
+    turned : bool
+    bf16 : bool
+        Round the factors to bfloat16; sums stay float32.
+    """
+    return _core.dense(x, w, n, b, activation, turned, bf16)
+
+
+@dense.rule
+def _(g, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
+    z = g if activation == "identity" else gate(g, y, activation=activation)
+    gx = dense(z, w, None, n=_shape(x)[1], turned=not turned, bf16=bf16)
+    gw = outer(z, x, bf16=bf16) if turned else outer(x, z, bf16=bf16)
+    return gx, gw, None if b is None else sum(z, axis=0)
+
+
+@dense.fast(adds_to=1)
+def _(g, needs, total, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
+    return _core.dense_grad(
+        g, y, x, w, activation, turned, bf16, needs[0], needs[1], total
+    )
+
+
+@op
+def outer(x, g, *, bf16=False):
+    """Panels of ``x' g``: the weight gradient of a dense layer. x: (m, k), g: (m, n)."""
+    return _core.outer(np.ascontiguousarray(x), np.ascontiguousarray(g), bf16)
+
+
+@outer.rule
+def _(u, y, x, g, *, bf16=False):
+    by_x = dense(g, u, None, n=_shape(x)[1], turned=True, bf16=bf16)
+    return by_x, dense(x, u, None, n=_shape(g)[1], bf16=bf16)
+
+
+@op
+def gate(g, y, *, activation):
+    """``g activation'(z)`` where y = activation(z)."""
+    return _core.gate(np.ascontiguousarray(g), y, activation)
+
+
+@gate.rule
+def _(u, z, g, y, *, activation):
+    return gate(u, y, activation=activation), mul(mul(u, g), curvature(y, activation))
+
+
+def curvature(y: Any, activation: str) -> Any:
+    """The derivative by y of the derivative of an activation, as a function of its output y."""
+    if activation == "sigmoid":
+        return sub(1.0, mul(y, 2.0))
+    if activation == "tanh":
+        return mul(y, -2.0)
+    if activation == "softplus":
+        return exp(neg(y))
+    values = y.data if isinstance(y, Tensor) else y
+    if activation == "elu":
+        return (values < 0).astype(values.dtype)
+    return np.zeros((), values.dtype)
+
+
+# ------------------------------------------------------------------------------------------- losses
+
+
+def _mean_of(z: Any, x: Any, kind: str) -> Any:
+    """The derivative of a loss by z, plus the target: the mean of the distribution."""
+    if kind == "squared":
+        return sub(mul(z, 2.0), x)  # 2 (z - x) + x
+    if kind == "bernoulli":
+        return sigmoid(z)
+    if kind == "categorical":
+        values = z.data if isinstance(z, Tensor) else z
+        e = exp(sub(z, values.max(axis=1, keepdims=True)))
+        return div(e, sum(e, axis=1, keepdims=True))
+    raise TypeError(f"no second derivatives of the loss {kind!r}")
+
+
+@op
+def row_losses(z, x, *, kind, repeat=1):
+    """The loss of each row, summed over its columns.
+
+    Parameters
+    ----------
+    z : (m, n)
+        Predictions for "squared", else logits.
+    x : (m / repeat, n)
+        Targets; ``repeat`` rows of z that follow each other share one. Not differentiated.
+    kind : {"squared", "bernoulli", "continuous_bernoulli", "categorical"}
+        ``(z - x)^2``; cross-entropy from logits; the continuous Bernoulli's negative log density;
+        cross-entropy of classes (rows of x sum to 1). Nats but for "squared".
+    """
+    return _core.likelihood(z, x, kind, 1.0, repeat, None, False)[0]
+
+
+@row_losses.rule
+def _(g, y, z, x, *, kind, repeat=1):
+    target = np.repeat(x, repeat, axis=0) if repeat > 1 else x
+    difference = sub(_mean_of(z, target, kind), target)
+    return mul(reshape(g, shape=(_shape(z)[0], 1)), difference), None
+
+
+@row_losses.fast()
+def _(g, needs, total, y, z, x, *, kind, repeat=1):
+    g = np.ascontiguousarray(g, z.dtype)
+    return _core.likelihood(z, x, kind, 1.0, repeat, g, True)[1], None
+
+
+@op
+def loss(z, x, *, kind, scale=1.0):
+    """``scale`` times the mean over rows of :func:`row_losses`; its gradient is made with it."""
+    factor = scale / max(1, z.shape[0])
+    values, gradient = _core.likelihood(z, x, kind, factor)
+    return np.asarray(factor * values.sum(dtype=np.float64), z.dtype), gradient
+
+
+@loss.rule
+def _(gs, ys, z, x, *, kind, scale=1.0):
+    g = gs[0]
+    factor = scale / max(1, _shape(z)[0])
+    return mul(mul(sub(_mean_of(z, x, kind), x), factor), g), None
+
+
+@loss.fast()
+def _(gs, needs, total, ys, z, x, *, kind, scale=1.0):
+    g = float(gs[0])
+    return (ys[1] if g == 1.0 else ys[1] * ys[1].dtype.type(g)), None
+
+
+# ------------------------------------------------------------------------------------ latent codes
+
+
+@op
+def latent(head, *, samples=1, seed=0, step=0, stream=0, first_row=0):
+    """Codes of a diagonal-Gaussian posterior by the reparameterisation trick.
+
+    Parameters
+    ----------
+    head : (m, 2 d)
+        Means, then log variances.
+    samples : int
+        Codes drawn per row; they follow each other.
+    seed, step, stream, first_row : int
+        Name the random numbers.
+
+    Returns
+    -------
+    z : (m samples, d)
+        ``mean + exp(log_variance / 2) eps``.
+    eps : (m samples, d)
+        Standard normal; a constant.
+    kl : (m, d)
+        KL(N(mean, variance) || N(0, 1)) of each dimension, nats.
+
+    References
+    ----------
+    D. Kingma, M. Welling. "Auto-encoding variational Bayes". ICLR 2014.
+    """
+    return _core.latent(head, samples, seed, step, stream, first_row)
+
+
+@latent.rule
+def _(gs, ys, head, *, samples=1, **draw):
+    gz, _, gkl = gs
+    eps = ys[1].data if isinstance(ys[1], Tensor) else ys[1]
+    m, d = _shape(head)[0], _shape(head)[1] // 2
+    mean_, log_variance = columns(head, start=0, stop=d), columns(head, start=d, stop=2 * d)
+    by_mean: Any = 0.0
+    by_log_variance: Any = 0.0
+    if gz is not None:
+        by_mean = sum(reshape(gz, shape=(m, samples, d)), axis=1)
+        weighted = sum(reshape(mul(gz, eps), shape=(m, samples, d)), axis=1)
+        by_log_variance = mul(mul(weighted, exp(mul(log_variance, 0.5))), 0.5)
+    if gkl is not None:
+        by_mean = add(by_mean, mul(gkl, mean_))
+        by_log_variance = add(by_log_variance, mul(mul(gkl, 0.5), sub(exp(log_variance), 1.0)))
+    left = pad_columns(by_mean, start=0, width=2 * d)
+    return (add(left, pad_columns(by_log_variance, start=d, width=2 * d)),)
+
+
+@latent.fast()
+def _(gs, needs, total, ys, head, **options):
+    gz, _, gkl = (None if g is None else np.ascontiguousarray(g, head.dtype) for g in gs)
+    return (_core.latent_grad(head, ys[1], gz, gkl),)
+
+
+# --------------------------------------------------------------------------- arithmetic of tensors
+
+
+def _attach() -> None:
+    def binary(name, function):
+        setattr(Tensor, f"__{name}__", lambda self, other: function(self, other))
+        setattr(Tensor, f"__r{name}__", lambda self, other: function(other, self))
+
+    for name, function in (("add", add), ("sub", sub), ("mul", mul), ("truediv", div)):
+        binary(name, function)
+    methods = {
+        "__matmul__": lambda self, other: matmul(self, other),
+        "__rmatmul__": lambda self, other: matmul(other, self),
+        "__neg__": lambda self: neg(self),
+        "__pow__": lambda self, exponent: power(self, exponent=exponent),
+        "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims),
+        "mean": lambda self, axis=None: mean(self, axis=axis),
+        "reshape": lambda self, *shape: reshape(self, shape=shape),
+    }
+    for name, method in methods.items():
+        setattr(Tensor, name, method)
+    Tensor.T = property(lambda self: transpose(self))  # type: ignore[attr-defined]
+
+
+_attach()

@@ -1,0 +1,170 @@
+"""Gradient descent: rules that step many tensors in one compiled pass, and learning-rate schedules.
+
+An optimiser owns its moments, one pair of arrays per parameter, and no parameters: it is given
+them, with their gradients, at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSProp", "make_optimizer"]
+
+
+class Optimizer:
+    """Steps parameters along their gradients; see the subclasses.
+
+    Parameters
+    ----------
+    weight_decay : float, default=0.0
+        Added to the gradient as ``weight_decay * p`` (:class:`AdamW`: taken from the parameters).
+    """
+
+    rule = "sgd"
+    beta1, beta2, eps, nesterov = 0.0, 0.0, 0.0, False
+    _moments: tuple[str, ...] = ()
+
+    def __init__(self, weight_decay: float = 0.0):
+        self.weight_decay = weight_decay
+        self.step_count = 0
+        self.state: dict[int, dict[str, np.ndarray]] = {}
+
+    def moments(self, index: int, like: np.ndarray) -> tuple[Any, Any]:
+        """Moments m and v of parameter `index`, zeros at first; None where the rule has none."""
+        own = self.state.setdefault(index, {})
+        for name in self._moments:
+            if name not in own:
+                own[name] = np.zeros_like(like)
+        return own.get("m"), own.get("v")
+
+    def update(
+        self,
+        items: Sequence[tuple[int, np.ndarray, Any, bool]],
+        rate: float,
+        scale: float = 1.0,
+        limit: float = 0.0,
+    ) -> bool:
+        """Step some parameters; :attr:`step_count` has to be advanced once for all of them.
+
+        Parameters
+        ----------
+        items : sequence of (index, parameter, gradient, decayed)
+            Parameters are changed in place; decayed tells whether weight decay applies.
+        rate : float
+            Learning rate.
+        scale, limit : float
+            Gradients are multiplied by scale, then cut to [-limit, limit] (0: not cut).
+
+        Returns
+        -------
+        finite : bool
+            Whether all new values are finite.
+        """
+        decay = self.weight_decay
+        tensors = [
+            (p, g, *self.moments(i, p), decay if decayed else 0.0) for i, p, g, decayed in items
+        ]
+        return _core.optimise(
+            tensors, self.rule, rate, self.beta1, self.beta2, self.eps,
+            max(1, self.step_count), scale, limit, self.nesterov,
+        )  # fmt: skip
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Every moment, by name; with :attr:`step_count`, all that a resumption needs."""
+        return {f"{i}.{name}": a for i, own in self.state.items() for name, a in own.items()}
+
+    def set_state(self, tensors: dict[str, np.ndarray], step_count: int) -> None:
+        self.state = {}
+        for key, array in tensors.items():
+            index, name = key.split(".")
+            self.state.setdefault(int(index), {})[name] = np.array(array)
+        self.step_count = step_count
+
+
+class SGD(Optimizer):
+    """Gradient descent, with classical or Nesterov momentum.
+
+    Parameters
+    ----------
+    momentum : float, default=0.0
+        In [0, 1).
+    nesterov : bool, default=False
+    weight_decay : float, default=0.0
+    """
+
+    def __init__(self, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0):
+        super().__init__(weight_decay)
+        self.beta1, self.nesterov = momentum, nesterov
+        if momentum:
+            self.rule, self._moments = "momentum", ("m",)
+
+
+class RMSProp(Optimizer):
+    """Gradients divided by a running root mean square (Tieleman and Hinton, 2012).
+
+    Parameters
+    ----------
+    decay : float, default=0.99
+        Of the running mean of squares.
+    eps : float, default=1e-8
+    weight_decay : float, default=0.0
+    """
+
+    rule, _moments = "rmsprop", ("v",)
+
+    def __init__(self, decay: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0):
+        super().__init__(weight_decay)
+        self.beta2, self.eps = decay, eps
+
+
+class Adam(Optimizer):
+    """Adam (D. Kingma, J. Ba. "Adam: a method for stochastic optimization". ICLR 2015).
+
+    Parameters
+    ----------
+    beta1, beta2 : float, default=0.9, 0.999
+        Decay of the running means of gradients and of their squares.
+    eps : float, default=1e-8
+    weight_decay : float, default=0.0
+    """
+
+    rule, _moments = "adam", ("m", "v")
+
+    def __init__(
+        self,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(weight_decay)
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (I. Loshchilov, F. Hutter, ICLR 2019)."""
+
+    rule = "adamw"
+
+
+def make_optimizer(name: Any, *, momentum: float = 0.9, weight_decay: float = 0.0) -> Optimizer:
+    """The optimiser of a name: "sgd", "momentum", "nesterov", "rmsprop", "adam" or "adamw"."""
+    if name == "sgd":
+        return SGD(weight_decay=weight_decay)
+    if name in ("momentum", "nesterov"):
+        return SGD(momentum, name == "nesterov", weight_decay)
+    if name == "rmsprop":
+        return RMSProp(weight_decay=weight_decay)
+    if name == "adam":
+        return Adam(weight_decay=weight_decay)
+    if name == "adamw":
+        return AdamW(weight_decay=weight_decay)
+    raise ValueError(
+        f"optimizer is {name!r}; expected 'sgd', 'momentum', 'nesterov', 'rmsprop', 'adam' or "
+        "'adamw'"
+    )
