@@ -19,6 +19,8 @@ struct Launch {
     // A 64-byte aligned buffer owned by the calling thread, valid until the same slot is asked again.
     void* (*scratch)(int slot, size_t bytes);
     void* stream = nullptr;  // cudaStream_t on the GPU
+    // How many threads there are: for cutting work, never for what comes out. Null: one.
+    int (*threads)() = nullptr;
 };
 
 // Runs f(begin, end) over chunks of [0, n).

@@ -185,7 +185,7 @@ int num_threads() { return state()->threads; }
 void set_num_threads(int n) { state()->threads = n > 0 ? n : available_processors(); }
 
 const Launch& cpu_launch() {
-    static const Launch launch{parallel, scratch, nullptr};
+    static const Launch launch{parallel, scratch, nullptr, num_threads};
     return launch;
 }
 

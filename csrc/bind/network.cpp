@@ -99,54 +99,6 @@ py::array gate(const py::array& g, const py::array& y, const std::string& act) {
     return z;
 }
 
-// Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias.
-py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x, const py::array& w,
-                     const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, const py::object& add_to) {
-    const DType dtype = dtype_of(x, "x"), format = format_of(bf16, dtype);
-    const Matrix in = matrix(x, "x", dtype), gy = matrix(g, "g", dtype, in.rows);
-    const int64_t m = in.rows, k = in.cols, n = gy.cols;
-    matrix(y, "y", dtype, m, n);
-    const Activation a = activation(act);
-    const void* panels_of_w = turned ? weights(w, dtype, n, k) : weights(w, dtype, k, n);
-    py::object gx = py::none(), gw = py::none();
-    py::array gb = new_array(dtype, {n});
-    double beta = 0;
-    if (want_x) gx = new_array(dtype, {m, k});
-    if (want_w) {
-        gw = new_array(dtype, {w.shape(0), w.shape(1), kPanel});
-        if (!add_to.is_none()) {
-            weights(add_to, dtype, w.shape(1), turned ? k : n);
-            gw = add_to;
-            beta = 1;
-        }
-    }
-    void* to_x = want_x ? gx.cast<py::array>().mutable_data() : nullptr;
-    void* to_w = want_w ? gw.cast<py::array>().mutable_data() : nullptr;
-    void* to_b = gb.mutable_data();
-    {
-        py::gil_scoped_release release;
-        thread_local Array right, rows;
-        const bool plain = a == Activation::identity;
-        const void* z = gy.data;
-        if (!plain) {
-            rows.reserve(dtype, m * n);
-            z = rows.data();
-        }
-        right.reserve(format, turned ? panel_elements(format, m, k) : panel_elements(format, m, n));
-        run(Gate{m, n, gy.data, plain ? nullptr : y.data(), a, plain ? nullptr : rows.data(),
-                 turned || !want_w ? nullptr : right.data(), to_b, dtype, format});
-        if (want_w) {
-            if (turned) run(PackPanels{m, k, in.data, k, 1, right.data(), dtype, format});
-            run(turned ? DenseWeight{n, k, m, Left{z, 1, n}, right.data(), beta, to_w, dtype, format}
-                       : DenseWeight{k, n, m, in.transposed(), right.data(), beta, to_w, dtype, format});
-        }
-        if (want_x)
-            run(Dense{m, k, n, Left{z, n, 1}, panels_of_w, !turned, nullptr, Activation::identity, to_x, dtype,
-                      format});
-    }
-    return py::make_tuple(gx, gw, gb);
-}
-
 py::tuple likelihood(const py::array& z, const py::array& x, const std::string& loss, double scale, int64_t repeat,
                      const py::object& row_scale, bool want_grad) {
     const DType dtype = dtype_of(z, "z");
@@ -255,55 +207,134 @@ py::tuple take_rows(const py::object& x, const py::array_t<int64_t, py::array::c
     return py::make_tuple(clean, corrupted);
 }
 
-// Each item of `tensors` is (p, g, m or None, v or None, decay); True if all new values are finite.
-bool optimise(const py::list& tensors, const std::string& rule, double rate, double beta1, double beta2, double eps,
-              int64_t step, double scale, double limit, bool nesterov) {
-    if (tensors.empty()) return true;
-    Optimise o{};
-    o.rule = named<Rule>(rule,
-                         {{"sgd", Rule::sgd},
-                          {"momentum", Rule::momentum},
-                          {"rmsprop", Rule::rmsprop},
-                          {"adam", Rule::adam},
-                          {"adamw", Rule::adamw}},
-                         "rule");
-    const bool has_m = o.rule == Rule::momentum || o.rule == Rule::adam || o.rule == Rule::adamw;
-    const bool has_v = o.rule == Rule::rmsprop || o.rule == Rule::adam || o.rule == Rule::adamw;
-    check(step >= 1, "step counts from 1");
-    o.dtype = dtype_of(tensors[0].cast<py::tuple>()[0].cast<py::array>(), "p");
-    std::vector<Slice> slices;
-    for (const auto& item : tensors) {
-        const auto t = item.cast<py::tuple>();
-        check(t.size() == 5, "each tensor is (p, g, m, v, decay)");
+// The numbers of one step of an optimiser, for any tensors.
+struct Step {
+    Optimise numbers{};
+    bool has_m = false, has_v = false;
+    int32_t nonfinite = 0;
+
+    Step(const std::string& rule, double rate, double beta1, double beta2, double eps, int64_t step, double scale,
+         double limit, bool nesterov) {
+        Optimise& o = numbers;
+        o.rule = named<Rule>(rule,
+                             {{"sgd", Rule::sgd},
+                              {"momentum", Rule::momentum},
+                              {"rmsprop", Rule::rmsprop},
+                              {"adam", Rule::adam},
+                              {"adamw", Rule::adamw}},
+                             "rule");
+        has_m = o.rule == Rule::momentum || o.rule == Rule::adam || o.rule == Rule::adamw;
+        has_v = o.rule == Rule::rmsprop || o.rule == Rule::adam || o.rule == Rule::adamw;
+        check(step >= 1, "step counts from 1");
+        check(eps > 0 || !has_v, "eps must be positive");
+        o.nesterov = nesterov;
+        o.rate = rate;
+        o.beta1 = beta1;
+        o.beta2 = beta2;
+        o.eps = eps;
+        o.c1 = 1 - std::pow(beta1, double(step));
+        o.c2 = 1 - std::pow(beta2, double(step));
+        o.scale = scale;
+        o.limit = limit;
+        o.nonfinite = &nonfinite;
+    }
+    Step(const Step&) = delete;
+
+    // (p, m or None, v or None, decay) and the gradient, which may be absent
+    Slice slice(const py::tuple& t, const void* g, DType dtype) const {
+        check(t.size() == 4, "a tensor is (p, m, v, decay)");
         auto p = t[0].cast<py::array>();
         const auto ready = [&](const py::object& x, const char* name) {
             auto a = x.cast<py::array>();
-            if (dtype_of(a, name) != o.dtype) throw py::type_error(std::string(name) + " has the wrong dtype");
+            if (dtype_of(a, name) != dtype) throw py::type_error(std::string(name) + " has the wrong dtype");
             check(a.size() == p.size() && (a.flags() & py::array::c_style), std::string(name) + " does not fit p");
-            return a;
+            return a.mutable_data();
         };
-        Slice s{p.size(), ready(p, "p").mutable_data(), ready(t[1], "g").data(), nullptr, nullptr,
-                t[4].cast<double>()};
-        if (has_m) s.m = ready(t[2], "m").mutable_data();
-        if (has_v) s.v = ready(t[3], "v").mutable_data();
-        slices.push_back(s);
+        return {p.size(), ready(p, "p"), g, has_m ? ready(t[1], "m") : nullptr, has_v ? ready(t[2], "v") : nullptr,
+                t[3].cast<double>()};
     }
-    int32_t nonfinite = 0;
-    o.slices = slices.data();
-    o.count = int64_t(slices.size());
-    o.nesterov = nesterov;
-    o.rate = rate;
-    o.beta1 = beta1;
-    o.beta2 = beta2;
-    o.eps = eps;
-    o.c1 = 1 - std::pow(beta1, double(step));
-    o.c2 = 1 - std::pow(beta2, double(step));
-    o.scale = scale;
-    o.limit = limit;
-    o.nonfinite = &nonfinite;
-    py::gil_scoped_release release;
-    run(o);
-    return nonfinite == 0;
+
+    void apply(const std::vector<std::pair<py::tuple, py::array>>& tensors) {
+        if (tensors.empty()) return;
+        Optimise o = numbers;
+        o.dtype = dtype_of(tensors[0].second, "g");
+        std::vector<Slice> slices;
+        for (const auto& [tensor, g] : tensors) {
+            const Slice s = slice(tensor, g.data(), o.dtype);
+            check(dtype_of(g, "g") == o.dtype && g.size() == s.n && (g.flags() & py::array::c_style),
+                  "g does not fit p");
+            slices.push_back(s);
+        }
+        o.slices = slices.data();
+        o.count = int64_t(slices.size());
+        py::gil_scoped_release release;
+        run(o);
+    }
+};
+
+// Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias. The one by w is added to
+// `into` where that is an array; where it is (step, tensor, gradient or None), their sum is stepped along and None comes back.
+py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x, const py::array& w,
+                     const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, const py::object& into) {
+    const DType dtype = dtype_of(x, "x"), format = format_of(bf16, dtype);
+    const Matrix in = matrix(x, "x", dtype), gy = matrix(g, "g", dtype, in.rows);
+    const int64_t m = in.rows, k = in.cols, n = gy.cols;
+    matrix(y, "y", dtype, m, n);
+    const Activation a = activation(act);
+    const void* panels_of_w = turned ? weights(w, dtype, n, k) : weights(w, dtype, k, n);
+    py::object gx = py::none(), gw = py::none();
+    py::array gb = new_array(dtype, {n});
+    double beta = 0;
+    Slice slice{};
+    Optimise step{};
+    if (want_x) gx = new_array(dtype, {m, k});
+    if (want_w && py::isinstance<py::tuple>(into)) {
+        const auto t = into.cast<py::tuple>();
+        const Step& s = t[0].cast<const Step&>();
+        check(t.size() == 3, "into is (step, tensor, gradient)");
+        const void* before = optional(t[2], "gradient", dtype, {w.shape(0), w.shape(1), kPanel});
+        slice = s.slice(t[1].cast<py::tuple>(), before, dtype);
+        check(slice.n == w.size(), "the tensor to step does not fit w");
+        step = s.numbers;
+        step.slices = &slice;
+        step.count = 1;
+        step.dtype = dtype;
+    } else if (want_w && into.is_none()) {
+        gw = new_array(dtype, {w.shape(0), w.shape(1), kPanel});
+    } else if (want_w) {
+        weights(into, dtype, w.shape(1), turned ? k : n);
+        gw = into;
+        beta = 1;
+    }
+    void* to_x = want_x ? gx.cast<py::array>().mutable_data() : nullptr;
+    void* to_w = gw.is_none() ? nullptr : gw.cast<py::array>().mutable_data();
+    void* to_b = gb.mutable_data();
+    {
+        py::gil_scoped_release release;
+        thread_local Array right, rows;
+        const bool plain = a == Activation::identity;
+        const void* z = gy.data;
+        if (!plain) {
+            rows.reserve(dtype, m * n);
+            z = rows.data();
+        }
+        right.reserve(format, turned ? panel_elements(format, m, k) : panel_elements(format, m, n));
+        run(Gate{m, n, gy.data, plain ? nullptr : y.data(), a, plain ? nullptr : rows.data(),
+                 turned || !want_w ? nullptr : right.data(), to_b, dtype, format});
+        if (want_x)  // before w is stepped
+            run(Dense{m, k, n, Left{z, n, 1}, panels_of_w, !turned, nullptr, Activation::identity, to_x, dtype,
+                      format});
+        if (want_w) {
+            if (turned) run(PackPanels{m, k, in.data, k, 1, right.data(), dtype, format});
+            const int64_t inputs = turned ? n : k, outputs = turned ? k : n;
+            const Left left = turned ? Left{z, 1, n} : in.transposed();
+            if (to_w)
+                run(DenseWeight{inputs, outputs, m, left, right.data(), beta, to_w, dtype, format});
+            else
+                run(DenseUpdate{inputs, outputs, m, left, right.data(), step, dtype, format});
+        }
+    }
+    return py::make_tuple(gx, gw, gb);
 }
 
 }  // namespace
@@ -315,8 +346,8 @@ void bind_network(py::module_& m) {
     m.def("outer", &outer, "x"_a, "g"_a, "bf16"_a = false, "Panels of x' g.");
     m.def("gate", &gate, "g"_a, "y"_a, "activation"_a, "g activation'(y), the derivative taken from the output y.");
     m.def("dense_grad", &dense_grad, "g"_a, "y"_a, "x"_a, "w"_a, "activation"_a = "identity", "turned"_a = false,
-          "bf16"_a = false, "want_x"_a = true, "want_w"_a = true, "add_to"_a = py::none(),
-          "Gradients of a dense layer by x, w and bias; the one by w is added to `add_to`, in place.");
+          "bf16"_a = false, "want_x"_a = true, "want_w"_a = true, "into"_a = py::none(),
+          "Gradients of a dense layer by x, w and bias; the one by w is added to `into`, or stepped along: (step, tensor, gradient).");
     m.def("likelihood", &likelihood, "z"_a, "x"_a, "loss"_a, "scale"_a = 1.0, "repeat"_a = 1,
           "row_scale"_a = py::none(), "want_grad"_a = true, "The loss of every row, and its gradient by z.");
     m.def("latent", &latent, "head"_a, "samples"_a = 1, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
@@ -325,9 +356,13 @@ void bind_network(py::module_& m) {
           "The gradient of `latent` by head.");
     m.def("take_rows", &take_rows, "x"_a, "index"_a, "cols"_a, "corruption"_a = "none", "amount"_a = 0.0, "seed"_a = 0,
           "step"_a = 0, "stream"_a = 0, "Rows of x, and the same rows corrupted.");
-    m.def("optimise", &optimise, "tensors"_a, "rule"_a, "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8,
-          "step"_a = 1, "scale"_a = 1.0, "limit"_a = 0.0, "nesterov"_a = false,
-          "One step of gradient descent, in place; False if a parameter is no longer finite.");
+    py::class_<Step>(m, "Step", "One step of gradient descent on any number of tensors (p, m, v, decay), in place.")
+        .def(py::init<const std::string&, double, double, double, double, int64_t, double, double, bool>(), "rule"_a,
+             "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
+             "limit"_a = 0.0, "nesterov"_a = false)
+        .def("apply", &Step::apply, "tensors"_a, "Steps tensors, given as pairs of tensor and gradient.")
+        .def_property_readonly("finite", [](const Step& s) { return s.nonfinite == 0; },
+                               "False once a stepped value was Inf or NaN.");
     m.def("trim_memory", &trim_memory, "Hands memory kept for reuse back to the system.");
 }
 

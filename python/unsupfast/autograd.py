@@ -147,11 +147,12 @@ class Op:
         return rule
 
     def fast(self, adds_to: int | None = None) -> Callable[[Callable[..., Any]], Any]:
-        """Sets ``fast(g, needs, sum, y, *inputs, **options)`` for arrays alone.
+        """Sets ``fast(g, needs, into, y, *inputs, **options)`` for arrays alone.
 
         ``needs`` tells by input whether its gradient is wanted. If `adds_to` names an input, the
-        rule owns the gradient it returns for it; ``sum`` is such a gradient from another use of the
-        same tensor, to be added to in place and returned, or None.
+        rule owns the gradient that it returns for it, and ``into`` tells where that goes: None, a
+        new array; an array, such a gradient from another use of the same tensor, added to in place
+        and returned; or what ``consumer.into`` gave, and None is returned.
         """
 
         def register(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,7 +181,7 @@ class Op:
             return tuple(_tensor(a, node and (node, i)) for i, a in enumerate(y))
         return _tensor(y, node and (node, 0))
 
-    def gradients(self, node: Node, g: Any, record: bool, sum_: Any) -> Sequence[Any]:
+    def gradients(self, node: Node, g: Any, record: bool, into: Any) -> Sequence[Any]:
         """The gradients by the inputs of `node`, given those by its outputs."""
         if record:
             # The same arrays again, as tensors that know where they come from.
@@ -197,7 +198,7 @@ class Op:
             y, inputs = node.outputs, node.inputs
             if self._fast is not None:
                 needs = tuple(p is not None for p in node.parents)
-                return self._fast(g, needs, sum_, y, *inputs, **node.options)
+                return self._fast(g, needs, into, y, *inputs, **node.options)
         if self._rule is None:
             raise TypeError(f"{self.__name__} has no gradient")
         return self._rule(g, y, *inputs, **node.options)
@@ -214,7 +215,7 @@ def grad(
     g: Any = None,
     *,
     create_graph: bool = False,
-    consumer: Callable[[int, Any], None] | None = None,
+    consumer: Any = None,
 ) -> list[Any]:
     """Gradients of ``sum(g * y)``.
 
@@ -230,7 +231,9 @@ def grad(
         Record the computation, so that the gradients can be differentiated again.
     consumer : callable, optional
         Called with (i, gradient by xs[i]) as soon as that gradient is complete, instead of keeping
-        it: an optimiser can take it while it is still in cache.
+        it. Its method ``into(i, g)`` is asked first, where an operation can hand the gradient on
+        before it reaches memory: what it returns goes to the fast rule; g is what other uses of
+        xs[i] have summed up to, or None.
 
     Returns
     -------
@@ -274,8 +277,15 @@ def grad(
             into = None
             if operation.adds_to is not None and not create_graph:
                 parent = parents[operation.adds_to]
-                if parent is not None and id(parent[0]) in owned:
-                    into = sums[id(parent[0])][parent[1]]
+                if parent is not None:
+                    key = id(parent[0])
+                    if key in owned:
+                        into = sums[key][parent[1]]
+                    takers = wanted.get((key, parent[1]), ())
+                    if consumer is not None and waiting[key] == 1 and len(takers) == 1:
+                        if key in owned or key not in sums:
+                            into = consumer.into(takers[0], into)
+                            sums.pop(key, None)
             multiple = isinstance(node.outputs, tuple)
             if all(v is None for v in gs):
                 gradients: Sequence[Any] = [None] * len(parents)

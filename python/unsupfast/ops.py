@@ -364,9 +364,9 @@ def _(g, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
 
 
 @dense.fast(adds_to=1)
-def _(g, needs, total, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
+def _(g, needs, into, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
     return _core.dense_grad(
-        g, y, x, w, activation, turned, bf16, needs[0], needs[1], total
+        g, y, x, w, activation, turned, bf16, needs[0], needs[1], into
     )
 
 
@@ -448,7 +448,7 @@ def _(g, y, z, x, *, kind, repeat=1):
 
 
 @row_losses.fast()
-def _(g, needs, total, y, z, x, *, kind, repeat=1):
+def _(g, needs, into, y, z, x, *, kind, repeat=1):
     g = np.ascontiguousarray(g, z.dtype)
     return _core.likelihood(z, x, kind, 1.0, repeat, g, True)[1], None
 
@@ -469,7 +469,7 @@ def _(gs, ys, z, x, *, kind, scale=1.0):
 
 
 @loss.fast()
-def _(gs, needs, total, ys, z, x, *, kind, scale=1.0):
+def _(gs, needs, into, ys, z, x, *, kind, scale=1.0):
     g = float(gs[0])
     return (ys[1] if g == 1.0 else ys[1] * ys[1].dtype.type(g)), None
 
@@ -526,7 +526,7 @@ def _(gs, ys, head, *, samples=1, **draw):
 
 
 @latent.fast()
-def _(gs, needs, total, ys, head, **options):
+def _(gs, needs, into, ys, head, **options):
     gz, _, gkl = (None if g is None else np.ascontiguousarray(g, head.dtype) for g in gs)
     return (_core.latent_grad(head, ys[1], gz, gkl),)
 

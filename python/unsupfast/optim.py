@@ -33,28 +33,29 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.step_count = 0
         self.state: dict[int, dict[str, np.ndarray]] = {}
+        self._tensors: dict[int, tuple[Any, ...]] = {}
 
-    def moments(self, index: int, like: np.ndarray) -> tuple[Any, Any]:
-        """Moments m and v of parameter `index`, zeros at first; None where the rule has none."""
-        own = self.state.setdefault(index, {})
-        for name in self._moments:
-            if name not in own:
-                own[name] = np.zeros_like(like)
-        return own.get("m"), own.get("v")
+    def tensor(self, index: int, p: np.ndarray, decayed: bool) -> tuple[Any, ...]:
+        """What a compiled step changes: (p, m, v, decay); moments are zeros at first."""
+        known = self._tensors.get(index)
+        if known is None or known[0] is not p:
+            own = self.state.setdefault(index, {})
+            for name in self._moments:
+                if name not in own:
+                    own[name] = np.zeros_like(p)
+            decay = self.weight_decay if decayed else 0.0
+            known = self._tensors[index] = (p, own.get("m"), own.get("v"), decay)
+        return known
 
-    def update(
-        self,
-        items: Sequence[tuple[int, np.ndarray, Any, bool]],
-        rate: float,
-        scale: float = 1.0,
-        limit: float = 0.0,
-    ) -> bool:
-        """Step some parameters; :attr:`step_count` has to be advanced once for all of them.
+    def begin(
+        self, parameters: Sequence[Any], rate: float, scale: float = 1.0, limit: float = 0.0
+    ) -> Descent:
+        """Begin a step.
 
         Parameters
         ----------
-        items : sequence of (index, parameter, gradient, decayed)
-            Parameters are changed in place; decayed tells whether weight decay applies.
+        parameters : sequence of Parameter
+            The same at every step.
         rate : float
             Learning rate.
         scale, limit : float
@@ -62,28 +63,54 @@ class Optimizer:
 
         Returns
         -------
-        finite : bool
-            Whether all new values are finite.
+        Descent
+            Takes the gradients; also a consumer for :func:`unsupfast.autograd.grad`.
         """
-        decay = self.weight_decay
-        tensors = [
-            (p, g, *self.moments(i, p), decay if decayed else 0.0) for i, p, g, decayed in items
-        ]
-        return _core.optimise(
-            tensors, self.rule, rate, self.beta1, self.beta2, self.eps,
-            max(1, self.step_count), scale, limit, self.nesterov,
+        self.step_count += 1
+        step = _core.Step(
+            self.rule, rate, self.beta1, self.beta2, self.eps, self.step_count, scale, limit,
+            self.nesterov,
         )  # fmt: skip
+        return Descent(self, parameters, step)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Every moment, by name; with :attr:`step_count`, all that a resumption needs."""
         return {f"{i}.{name}": a for i, own in self.state.items() for name, a in own.items()}
 
     def set_state(self, tensors: dict[str, np.ndarray], step_count: int) -> None:
-        self.state = {}
+        self.state, self._tensors = {}, {}
         for key, array in tensors.items():
             index, name = key.split(".")
             self.state.setdefault(int(index), {})[name] = np.array(array)
         self.step_count = step_count
+
+
+class Descent:
+    """One step under way: takes gradients as they become complete.
+
+    Where the operation that makes a gradient can step along it at once, it does (:meth:`into`), and
+    the gradient never reaches memory.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: Sequence[Any], step: Any):
+        self._optimizer, self._parameters, self._step = optimizer, parameters, step
+        self._waiting: list[tuple[Any, Any]] = []
+
+    def _tensor(self, index: int) -> tuple[Any, ...]:
+        p = self._parameters[index]
+        return self._optimizer.tensor(index, p.data, p.decayed)
+
+    def into(self, index: int, gradient: Any) -> tuple[Any, ...]:
+        return self._step, self._tensor(index), gradient
+
+    def __call__(self, index: int, gradient: Any) -> None:
+        self._waiting.append((self._tensor(index), np.ascontiguousarray(gradient)))
+
+    def finish(self) -> bool:
+        """Steps along what is left; False if a parameter is no longer finite."""
+        self._step.apply(self._waiting)
+        self._waiting = []
+        return self._step.finite
 
 
 class SGD(Optimizer):

@@ -3,6 +3,7 @@
 // layer after layer in the same scratch memory, so nothing has to be kept in step with the weights.
 #pragma once
 #include "kernels/gemm/op.h"
+#include "kernels/optim/op.h"
 
 namespace unsupfast {
 
@@ -40,6 +41,16 @@ struct DenseWeight {
     const void* right;
     double beta;
     void* w;
+    DType dtype, format;
+};
+
+// The step of an optimiser on weights (panels of a k x n matrix) whose gradient is x right, plus the g of the one
+// slice of `step` where that is not null. dtype is that of `step`.
+struct DenseUpdate {
+    int64_t k, n, m;
+    Left x;
+    const void* right;
+    Optimise step;
     DType dtype, format;
 };
 

@@ -1,6 +1,8 @@
 // Plain loops: the meaning of the dense family.
 #include "kernels/dense/op.h"
 
+#include <vector>
+
 #include "kernels/dense/act.h"
 #include "kernels/gemm/ref.h"
 
@@ -57,10 +59,24 @@ void dense_weight(const DenseWeight& p) {
     });
 }
 
+template <class T>
+void dense_update(const DenseUpdate& p, const Launch& launch) {
+    std::vector<T> g(size_t(panel_elements(p.dtype, p.k, p.n)));
+    dense_weight<T>(DenseWeight{p.k, p.n, p.m, p.x, p.right, 0, g.data(), p.dtype, p.format});
+    Slice slice = p.step.slices[0];
+    if (slice.g)
+        for (size_t i = 0; i < g.size(); ++i) g[i] += static_cast<const T*>(slice.g)[i];
+    slice.g = g.data();
+    Optimise step = p.step;
+    step.slices = &slice;
+    Optimise_ref(step, launch);
+}
+
 }  // namespace
 
 USF_REF_BY_DTYPE(Dense, dense)
 USF_REF_BY_DTYPE(Gate, gate)
 USF_REF_BY_DTYPE(DenseWeight, dense_weight)
+USF_KERNEL(ref, DenseUpdate) { p.dtype == DType::f64 ? dense_update<double>(p, launch) : dense_update<float>(p, launch); }
 
 }  // namespace unsupfast

@@ -1,7 +1,8 @@
 // Dense layers on the GEMM engine: activation and bias on the way out, derivative and packing on the way in.
 #include "kernels/dense/op.h"
 
-#include "kernels/gemm/engine.h"
+#include "kernels/gemm/by_rows.h"
+#include "kernels/optim/step.h"
 #include "simd/vmath.h"
 
 namespace unsupfast {
@@ -67,7 +68,7 @@ void dense(const Dense& p, const Launch& launch) {
         right = made;
     }
     with_activation(p.act, [&]<Activation kAct>() {
-        multiply<T>(p.m, p.n, p.k, p.x, right, p.format, launch,
+        multiply_by_rows<T>(p.m, p.n, p.k, p.x, right, p.format, launch,
                     [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
                         for (int64_t j = 0; j < cols; j += L) {
                             const int64_t n = least(cols - j, L);
@@ -97,6 +98,9 @@ void gate(const Gate& p, const Launch& launch) {
                     Vec<T> total{};
                     const auto fetch = [&](int64_t i) {
                         const int64_t at = i * p.n + j;
+                        // rows are far apart in memory: beyond the hardware's own guesses
+                        __builtin_prefetch(g + at + 12 * p.n);
+                        if constexpr (kAct != Activation::identity) __builtin_prefetch(y + at + 12 * p.n);
                         Vec<T> z = load_n(g + at, n);
                         if constexpr (kAct != Activation::identity) z *= slope<T, kAct>(load_n(y + at, n));
                         if (out) store_n(out + at, z, n);
@@ -128,7 +132,7 @@ void dense_weight(const DenseWeight& p, const Launch& launch) {
     constexpr int L = kLanes<T>;
     T* w = static_cast<T*>(p.w);
     const T beta = T(p.beta);
-    multiply<T>(p.k, p.n, p.m, p.x, p.right, p.format, launch,
+    multiply_by_rows<T>(p.k, p.n, p.m, p.x, p.right, p.format, launch,
                 [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
                     T* out = w + (n0 / kPanel * p.k + m0) * kPanel;
                     for (int r = 0; r < rows; ++r)
@@ -142,11 +146,46 @@ void dense_weight(const DenseWeight& p, const Launch& launch) {
                 });
 }
 
+template <class T, Rule kRule>
+void update_with(const DenseUpdate& p, const Launch& launch) {
+    constexpr int L = kLanes<T>;
+    const Slice& slice = p.step.slices[0];
+    const RuleNumbers<T> numbers(p.step);
+    const T* g = static_cast<const T*>(slice.g);
+    const auto first = [&](int64_t m0, int64_t n0) { return (n0 / kPanel * p.k + m0) * kPanel; };
+    multiply_by_rows<T>(
+        p.k, p.n, p.m, p.x, p.right, p.format, launch,
+        [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+            const int64_t begin = first(m0, n0);
+            Vec<T> bad{};
+            for (int64_t i = 0; i < rows * kPanel; i += kPanel)
+                for (int64_t j = 0; j < cols; j += L) {  // the padding is zero, and its gradient too
+                    Vec<T> gradient = first_n<T>(load(tile + i + j), cols - j);
+                    if (g) gradient += load(g + begin + i + j);
+                    bad += step_at<T, kRule>(numbers, slice, begin + i + j, L, gradient) * T(0);
+                }
+            if (nonzero_bits<T>(bad)) __atomic_store_n(p.step.nonfinite, 1, __ATOMIC_RELAXED);
+        },
+        [&](int64_t m0, int rows, int64_t n0, int64_t) {
+            const void* const streams[] = {slice.g, slice.p, slice.m, slice.v};
+            const int64_t begin = first(m0, n0);
+            for (const void* x : streams)
+                for (int64_t i = 0; x && i < rows * kPanel; i += 64 / int64_t(sizeof(T)))
+                    __builtin_prefetch(static_cast<const T*>(x) + begin + i, 1);
+        });
+}
+
+template <class T>
+void dense_update(const DenseUpdate& p, const Launch& launch) {
+    with_rule(p.step.rule, [&]<Rule kRule>() { update_with<T, kRule>(p, launch); });
+}
+
 }  // namespace
 }  // namespace USF_ISA
 
 USF_KERNEL_BY_DTYPE(Dense, dense)
 USF_KERNEL_BY_DTYPE(Gate, gate)
 USF_KERNEL_BY_DTYPE(DenseWeight, dense_weight)
+USF_KERNEL_BY_DTYPE(DenseUpdate, dense_update)
 
 }  // namespace unsupfast

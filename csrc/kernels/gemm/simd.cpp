@@ -16,13 +16,17 @@ void dense_block(int64_t k, const T* a, const T* b, T* out) {
     for (int64_t i = 0; i < k; ++i, a += MR, b += kPanel) {
         Vec<T> right[NV];
 #pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) __builtin_prefetch(b + 16 * kPanel + v * kLanes<T>);
+#pragma GCC unroll 2
         for (int v = 0; v < NV; ++v) right[v] = load(b + v * kLanes<T>);
 #pragma GCC unroll 16
         for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 2
             for (int v = 0; v < NV; ++v) acc[r][v] = fma<T>(splat(a[r]), right[v], acc[r][v]);
     }
+#pragma GCC unroll 16
     for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 2
         for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
 }
 
@@ -49,7 +53,9 @@ void dense_block_bf16(int64_t pairs, const uint32_t* a, const uint32_t* b, float
 #pragma GCC unroll 2
             for (int v = 0; v < NV; ++v) acc[r][v] = add_pair(acc[r][v], a[r], right[v]);
     }
+#pragma GCC unroll 16
     for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 2
         for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<float>, acc[r][v]);
 }
 
@@ -245,6 +251,7 @@ int64_t count_nonzeros(const T* src, int64_t outer, int64_t outer_stride, int64_
     int64_t count = 0;
     for (int64_t o = 0; o < outer; ++o) {
         const T* p = src + o * outer_stride;
+        __builtin_prefetch(p + 12 * outer_stride);  // rows far apart are beyond the hardware's own guesses
         if (inner_stride == 1)
             for (int64_t i = 0; i < inner; i += kLanes<T>)
                 count += __builtin_popcount(nonzero_bits<T>(load_n(p + i, least(inner - i, kLanes<T>))));

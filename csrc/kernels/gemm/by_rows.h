@@ -1,0 +1,55 @@
+// The engine's products cut by rows. An item packs a few tiles of rows into memory of its own thread and multiplies
+// them by all panels, so that nothing one thread writes is read by another and a product is one parallel region.
+// Dense left operands want this: a packed tile is as large as a panel, and getting it out of another core's cache
+// costs up to a tenth of the product. (engine.h packs once for all threads: better where lists of non-zeros are short.)
+#pragma once
+#include "kernels/gemm/engine.h"
+
+namespace unsupfast::USF_ISA {
+
+struct NothingAhead {
+    void operator()(int64_t, int, int64_t, int64_t) const {}
+};
+
+// As multiply() of engine.h. ahead(m0, rows, n0, cols) is called before the product of a tile is computed: time to
+// prefetch what its epilogue will touch.
+template <class T, class Epilogue, class Ahead = NothingAhead>
+void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format,
+                      const Launch& launch, const Epilogue& epilogue, const Ahead& ahead = {}) {
+    if (m == 0 || n == 0) return;
+    constexpr int64_t kBlockBytes = 768 << 10;  // of packed tiles (values fill half): they stay in the second-level cache
+    const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>, threads = launch.threads ? launch.threads() : 1;
+    const size_t stride = slot_bytes<T>(k);
+    // two items a thread at least, where there are tiles for it; else the panels are shared out too
+    const int64_t most_tiles = most(1, least(8, kBlockBytes / int64_t(stride)));
+    const int64_t block = least(most_tiles, most(1, tiles / (2 * threads)));
+    const int64_t blocks = (tiles + block - 1) / block;
+    const int64_t parts = least(panels(n), most(1, threads / blocks));
+    const size_t panel_bytes = size_t(padded_depth(format, k) * kPanel * element_size(format));
+    const auto first_row = [&](int64_t tile) { return m * tile / tiles; };  // tiles of even height
+
+    parallel_for(launch, blocks * parts, [&](int64_t begin, int64_t end) {
+        alignas(64) T tile[kTileRows<T> * kPanel];
+        char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block)));
+        for (int64_t item = begin; item < end; ++item) {
+            const int64_t t0 = tiles * (item / parts) / blocks, t1 = tiles * (item / parts + 1) / blocks;
+            const int64_t part = item % parts;
+            const auto slot = [&](int64_t t) { return reinterpret_cast<Slot*>(slots + size_t(t - t0) * stride); };
+            for (int64_t t = t0; t < t1; ++t)
+                pack_tile<T>(a, first_row(t), int(first_row(t + 1) - first_row(t)), k, format, slot(t));
+            for (int64_t p = panels(n) * part / parts; p < panels(n) * (part + 1) / parts; ++p) {
+                const int64_t n0 = p * kPanel, cols = least(kPanel, n - n0);
+                const char* right = static_cast<const char*>(b) + size_t(p) * panel_bytes;
+                for (int64_t t = t0; t < t1; ++t) {
+                    const int64_t m0 = first_row(t);
+                    const int rows = int(first_row(t + 1) - m0);
+                    ahead(m0, rows, n0, cols);
+                    tile_product<T>(slot(t), rows, k, right, format, cols, tile);
+                    epilogue(m0, rows, n0, cols, tile);
+                }
+            }
+        }
+    });
+}
+
+}  // namespace unsupfast::USF_ISA
