@@ -6,6 +6,7 @@
 #include "kernels/latent/op.h"
 #include "kernels/loss/op.h"
 #include "kernels/optim/op.h"
+#include "kernels/penalty/op.h"
 #include "registry.h"
 
 namespace unsupfast::bind {
@@ -155,6 +156,26 @@ py::array latent_grad(const py::array& head, const py::array& eps, const py::obj
     run(LatentGrad{in.rows, n, in.rows ? rows / in.rows : 1, in.data, eps.data(), optional(gz, "gz", dtype, {rows, n}),
                    optional(gkl, "gkl", dtype, {in.rows, n}), out.mutable_data(), dtype});
     return out;
+}
+
+py::array column_norms(const py::array& w, int64_t n) {
+    const DType dtype = dtype_of(w, "w");
+    check(w.ndim() == 3, "w has shape " + shape_of(w) + "; expected panels");
+    weights(w, dtype, w.shape(1), n);
+    py::array out = new_array(dtype, {n});
+    run(ColumnNorms{w.shape(1), n, w.data(), out.mutable_data(), dtype});
+    return out;
+}
+
+py::tuple contraction(const py::array& h, const py::array& norms, const std::string& act, double scale) {
+    const DType dtype = dtype_of(h, "h");
+    const Matrix in = matrix(h, "h", dtype);
+    contiguous(norms, "norms", dtype, {in.cols});
+    py::array value = new_array(dtype, {in.rows}), by_h = new_array(dtype, {in.rows, in.cols});
+    py::array by_norms = new_array(dtype, {in.cols});
+    run(Contraction{in.rows, in.cols, in.data, norms.data(), activation(act), scale, value.mutable_data(),
+                    by_h.mutable_data(), by_norms.mutable_data(), dtype});
+    return py::make_tuple(value, by_h, by_norms);
 }
 
 py::tuple take_rows(const py::object& x, const py::array_t<int64_t, py::array::c_style>& index, int64_t cols,
@@ -363,6 +384,9 @@ void bind_network(py::module_& m) {
         .def("apply", &Step::apply, "tensors"_a, "Steps tensors, given as pairs of tensor and gradient.")
         .def_property_readonly("finite", [](const Step& s) { return s.nonfinite == 0; },
                                "False once a stepped value was Inf or NaN.");
+    m.def("column_norms", &column_norms, "w"_a, "n"_a, "Squared norms of the columns of a matrix in panels.");
+    m.def("contraction", &contraction, "h"_a, "norms"_a, "activation"_a, "scale"_a = 1.0,
+          "Squared Frobenius norm of a layer's Jacobian for every row, and its gradients by h and norms.");
     m.def("trim_memory", &trim_memory, "Hands memory kept for reuse back to the system.");
 }
 

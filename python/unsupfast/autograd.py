@@ -100,6 +100,9 @@ class Tensor:
     def __dlpack_device__(self):
         return self.data.__dlpack_device__()
 
+    def __reduce__(self):
+        return type(self), (self.data, self.requires_grad)
+
     def __repr__(self) -> str:
         kind = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({self.data!r}{kind})"

@@ -29,6 +29,9 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
         self.decayed = decayed
 
+    def __reduce__(self):
+        return Parameter, (self.data, self.decayed)
+
 
 class Module:
     """Something with parameters: attributes that are parameters or modules, in their order."""

@@ -18,6 +18,8 @@ from .autograd import Tensor, op
 
 __all__ = [
     "add",
+    "column_norms",
+    "contraction",
     "dense",
     "div",
     "exp",
@@ -453,25 +455,70 @@ def _(g, needs, into, y, z, x, *, kind, repeat=1):
     return _core.likelihood(z, x, kind, 1.0, repeat, g, True)[1], None
 
 
-@op
 def loss(z, x, *, kind, scale=1.0):
     """``scale`` times the mean over rows of :func:`row_losses`; its gradient is made with it."""
+    return _loss(z, x, kind=kind, scale=scale)[0]
+
+
+@op
+def _loss(z, x, *, kind, scale):
     factor = scale / max(1, z.shape[0])
     values, gradient = _core.likelihood(z, x, kind, factor)
     return np.asarray(factor * values.sum(dtype=np.float64), z.dtype), gradient
 
 
-@loss.rule
-def _(gs, ys, z, x, *, kind, scale=1.0):
+@_loss.rule
+def _(gs, ys, z, x, *, kind, scale):
     g = gs[0]
     factor = scale / max(1, _shape(z)[0])
     return mul(mul(sub(_mean_of(z, x, kind), x), factor), g), None
 
 
-@loss.fast()
-def _(gs, needs, into, ys, z, x, *, kind, scale=1.0):
+@_loss.fast()
+def _(gs, needs, into, ys, z, x, *, kind, scale):
     g = float(gs[0])
     return (ys[1] if g == 1.0 else ys[1] * ys[1].dtype.type(g)), None
+
+
+# ---------------------------------------------------------------------------------------- penalties
+
+
+@op
+def column_norms(w, *, n):
+    """Squared norms of the n columns of a matrix in panels."""
+    return _core.column_norms(w, n)
+
+
+@column_norms.rule
+def _(g, y, w, *, n):
+    width = _shape(w)[0] * PANEL
+    row = g if width == n else reshape(pad_columns(reshape(g, shape=(1, n)), start=0, width=width),
+                                       shape=(width,))  # fmt: skip
+    return (mul(mul(w, 2.0), reshape(row, shape=(_shape(w)[0], 1, PANEL))),)
+
+
+@op
+def contraction(h, norms, *, activation, scale=1.0):
+    """Squared Frobenius norm of a dense layer's Jacobian, summed over rows, times ``scale``.
+
+    ``sum_ij activation'(z_ij)^2 norms_j`` for outputs h = activation(z) of a layer whose weights
+    have columns of these squared norms (Rifai et al., ICML 2011).
+    """
+    return np.asarray(scale * _core.contraction(h, norms, activation)[0].sum(), h.dtype)
+
+
+@contraction.rule
+def _(g, y, h, norms, *, activation, scale=1.0):
+    one = np.ones(_shape(h), (h.data if isinstance(h, Tensor) else h).dtype)
+    slope = gate(one, h, activation=activation)
+    factor = mul(g, scale)
+    by_h = mul(mul(mul(slope, curvature(h, activation)), norms), mul(factor, 2.0))
+    return by_h, mul(sum(mul(slope, slope), axis=0), factor)
+
+
+@contraction.fast()
+def _(g, needs, into, y, h, norms, *, activation, scale=1.0):
+    return _core.contraction(h, norms, activation, float(g) * scale)[1:]
 
 
 # ------------------------------------------------------------------------------------ latent codes

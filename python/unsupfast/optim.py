@@ -6,14 +6,27 @@ them, with their gradients, at every step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import _core
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSProp", "make_optimizer"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Cosine",
+    "Optimizer",
+    "Plateau",
+    "RMSProp",
+    "Schedule",
+    "StepDecay",
+    "make_optimizer",
+]
 
 
 class Optimizer:
@@ -195,3 +208,75 @@ def make_optimizer(name: Any, *, momentum: float = 0.9, weight_decay: float = 0.
         f"optimizer is {name!r}; expected 'sgd', 'momentum', 'nesterov', 'rmsprop', 'adam' or "
         "'adamw'"
     )
+
+
+# ---------------------------------------------------------------------------------------- schedules
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate by epoch; subclasses say how. A function of what is known, so a resumed run
+    follows it as an uninterrupted one does.
+
+    Parameters
+    ----------
+    base : float
+        Learning rate to begin with.
+    warmup : int, default=0
+        Epochs over which it rises linearly to its scheduled value.
+    """
+
+    base: float
+    warmup: int = 0
+
+    def rate(self, epoch: int, history: Mapping[str, Sequence[float]]) -> float:
+        """The rate of an epoch (from 0), given the history before it."""
+        ramp = min(1.0, (epoch + 1) / (self.warmup + 1)) if self.warmup else 1.0
+        return ramp * self.base * self.factor(epoch, history)
+
+    def factor(self, epoch: int, history: Mapping[str, Sequence[float]]) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """Multiplied by ``gamma`` every ``every`` epochs."""
+
+    every: int = 10
+    gamma: float = 0.1
+
+    def factor(self, epoch: int, history: Mapping[str, Sequence[float]]) -> float:
+        return self.gamma ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from ``base`` down to ``base * final`` over ``epochs`` epochs.
+
+    I. Loshchilov, F. Hutter. "SGDR: stochastic gradient descent with warm restarts". ICLR 2017.
+    """
+
+    epochs: int = 100
+    final: float = 0.0
+
+    def factor(self, epoch: int, history: Mapping[str, Sequence[float]]) -> float:
+        share = min(1.0, epoch / max(1, self.epochs))
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+@dataclass(frozen=True)
+class Plateau(Schedule):
+    """Multiplied by ``gamma`` whenever ``metric`` (smaller is better) has not fallen for
+    ``patience`` epochs."""
+
+    metric: str = "loss"
+    patience: int = 5
+    gamma: float = 0.5
+
+    def factor(self, epoch: int, history: Mapping[str, Sequence[float]]) -> float:
+        factor, best, waited = 1.0, math.inf, 0
+        for value in history.get(self.metric, ()):
+            best, waited = (value, 0) if value < best else (best, waited + 1)
+            if waited >= self.patience:
+                factor, waited = factor * self.gamma, 0
+        return factor

@@ -48,4 +48,21 @@ USF_HD T slope(Activation act, T y) {
     return T(1);
 }
 
+// The derivative of the slope by y.
+template <class T>
+USF_HD T curvature(Activation act, T y) {
+    switch (act) {
+        case Activation::sigmoid:
+            return T(1) - T(2) * y;
+        case Activation::tanh:
+            return T(-2) * y;
+        case Activation::elu:
+            return y < T(0) ? T(1) : T(0);
+        case Activation::softplus:
+            return T(exp(-y));
+        default:
+            return T(0);
+    }
+}
+
 }  // namespace unsupfast

@@ -1,0 +1,562 @@
+"""What the estimators made of dense layers share: arguments, mini-batches, training, files.
+
+A model says how its network is built (:meth:`NetworkEstimator._build`) and what the loss of a
+mini-batch is (:meth:`NetworkEstimator._loss`); everything around that is here, and the epochs are
+those of :mod:`unsupfast.training`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .. import _core, nn
+from ..autograd import Tensor, grad
+from ..io import load_state, save_model
+from ..ops import ACTIVATIONS
+from ..optim import Optimizer, Schedule, make_optimizer
+from ..penalties import from_plain, to_plain
+from ..training import DivergenceError, Plan, run_epochs, schedule_value
+from ._rbm_core import seed_from
+
+__all__ = ["Draw", "NetworkEstimator", "check_integer", "check_option", "check_real"]
+
+_CHUNK_ROWS = 4096
+_OBJECTS = ("corruption", "penalties")  # parameters that files hold by their fields
+
+
+@dataclass
+class Draw:
+    """Names the random numbers of a mini-batch."""
+
+    seed: int
+    step: int
+
+
+def check_integer(owner: Any, name: str, low: int) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; expected an integer")
+    if value < low:
+        raise ValueError(f"{name} is {value}; expected at least {low}")
+
+
+def check_real(owner: Any, name: str, low: float, high: float = math.inf, *, above=False) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; expected a number")
+    if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
+        raise ValueError(
+            f"{name} is {value}; expected a value in {'(' if above else '['}{low}, {high}]"
+        )
+
+
+def check_option(owner: Any, name: str, allowed: Iterable[Any]) -> None:
+    value = getattr(owner, name)
+    allowed = tuple(allowed)
+    if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
+
+
+def check_widths(name: str, value: Any) -> tuple[int, ...]:
+    """Layer widths as a tuple; one number stands for one layer."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = (value,)
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) == 0:
+        raise TypeError(f"{name} is {value!r}; expected a sequence of layer widths")
+    for width in value:
+        if not isinstance(width, numbers.Integral) or isinstance(width, bool):
+            raise TypeError(f"{name} is {value!r}; expected integers")
+        if width < 1:
+            raise ValueError(f"{name} is {value!r}; expected widths of at least 1")
+    return tuple(int(width) for width in value)
+
+
+class NetworkEstimator(BaseEstimator):
+    """Fits a network by stochastic gradients; see the estimators for the parameters."""
+
+    activation: str
+    optimizer: Any
+    learning_rate: Any
+    momentum: float
+    weight_decay: float
+    batch_size: int
+    n_iter: int
+    shuffle: bool
+    clip_norm: float | None
+    clip_value: float | None
+    ema: float | None
+    validation_fraction: float | None
+    patience: int | None
+    callbacks: Any
+    checkpoint: Any
+    checkpoint_every: int
+    resume: Any
+    precision: str
+    device: str
+    verbose: int
+    random_state: Any
+
+    network_: nn.Module
+    history_: dict[str, list[float]]
+    n_iter_: int
+    n_features_in_: int
+    _seed: int
+
+    # ------------------------------------------------------------------ what a model says
+
+    def _build(self, n_features: int, dtype: Any, rng: np.random.Generator) -> nn.Module:
+        raise NotImplementedError
+
+    def _loss(self, x: np.ndarray, noisy: np.ndarray, y: Any, draw: Draw) -> tuple[Any, dict]:
+        """Mean loss of a mini-batch (a tensor), and other quantities to average (floats)."""
+        raise NotImplementedError
+
+    def _validation_loss(self, X: Any, y: Any) -> float:
+        raise NotImplementedError
+
+    def _settle(self, X: Any) -> None:
+        """Settles what "auto" means, before the network is built."""
+
+    def _pretrain(self, X: Any) -> None:
+        """Replaces the initial weights."""
+
+    # ------------------------------------------------------------------ arguments
+
+    def _check_parameters(self) -> None:
+        for name, low in (("batch_size", 1), ("n_iter", 0), ("checkpoint_every", 1)):
+            check_integer(self, name, low)
+        check_option(self, "activation", ACTIVATIONS)
+        check_option(self, "precision", ("auto", "float32", "float64", "bfloat16"))
+        check_option(self, "device", ("auto", "cpu"))
+        check_real(self, "weight_decay", 0)
+        check_real(self, "momentum", 0, 1 - 1e-9)
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                check_real(self, name, 0, above=True)
+        if self.ema is not None:
+            check_real(self, "ema", 0, 1 - 1e-9, above=True)
+        if self.validation_fraction is not None:
+            check_real(self, "validation_fraction", 0, 1 - 1e-9, above=True)
+        if self.patience is not None:
+            check_integer(self, "patience", 1)
+            if self.validation_fraction is None:
+                raise ValueError("patience needs validation_fraction: there is no held-out loss")
+        if not isinstance(self.shuffle, (bool, np.bool_)):
+            raise TypeError(f"shuffle is {self.shuffle!r}; expected True or False")
+        for name in ("checkpoint", "resume"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (str, bytes, os.PathLike)):
+                raise TypeError(f"{name} is {value!r}; expected a path or None")
+        if self.callbacks is not None and (
+            not isinstance(self.callbacks, Iterable) or not all(map(callable, self.callbacks))
+        ):
+            raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
+        self._new_optimizer()
+        if not isinstance(self.learning_rate, Schedule):
+            for epoch in range(max(1, min(self.n_iter, 1000))):
+                self._rate(epoch)
+
+    def _rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, from 0."""
+        if isinstance(self.learning_rate, Schedule):
+            return self.learning_rate.rate(epoch, getattr(self, "history_", {}))
+        rate = schedule_value(self.learning_rate, epoch, "learning_rate")
+        if rate <= 0:
+            raise ValueError(
+                f"learning_rate is {rate} in epoch {epoch}; expected a positive number"
+            )
+        return rate
+
+    def _new_optimizer(self) -> Optimizer:
+        return make_optimizer(
+            self.optimizer, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+
+    def _validate(self, X: Any, *, reset: bool) -> Any:
+        dtypes: Any = (np.float64, np.float32)
+        if not reset:
+            dtypes = self._dtype
+        elif self.precision in ("float32", "bfloat16"):
+            dtypes = np.float32
+        elif self.precision == "float64":
+            dtypes = np.float64
+        X = validate_data(self, X, accept_sparse="csr", reset=reset, dtype=dtypes, order="C")
+        if sp.issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        return X
+
+    @property
+    def _bf16(self) -> bool:
+        return self.precision == "bfloat16"
+
+    # ------------------------------------------------------------------ rows
+
+    @staticmethod
+    def _rows(X: Any) -> Any:
+        """X as the compiled code takes rows."""
+        if sp.issparse(X):
+            return (
+                X.indptr.astype(np.int64, copy=False),
+                X.indices.astype(np.int32, copy=False),
+                X.data,
+            )
+        return X
+
+    def _by_chunks(self, X: Any, function: Any) -> Any:
+        """`function` of dense row blocks of X, as one array."""
+        rows, n = self._rows(X), X.shape[0]
+        parts = []
+        for start in range(0, n, _CHUNK_ROWS):
+            stop = min(n, start + _CHUNK_ROWS)
+            if isinstance(rows, tuple):
+                index = np.arange(start, stop)
+                block = _core.take_rows(rows, index, X.shape[1])[0]
+            else:
+                block = np.ascontiguousarray(rows[start:stop])
+            part = function(block)
+            parts.append(part.data if isinstance(part, Tensor) else part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    # ------------------------------------------------------------------ training
+
+    def _initialise(self, X: Any, rng: np.random.RandomState) -> None:
+        self._dtype = np.dtype(X.dtype)
+        self._seed = seed_from(rng)
+        self._settle(X)
+        self.network_ = self._build(X.shape[1], X.dtype, np.random.default_rng([self._seed, 0]))
+        self._reset_training()
+
+    def _reset_training(self) -> None:
+        self._optimizer_state = self._new_optimizer()
+        self._average: dict[str, np.ndarray] | None = None
+        self._best_state: dict[str, Any] | None = None
+        self.n_iter_ = 0
+        self.history_ = {}
+
+    def _step(self, x, noisy, y, rate: float, draw: Draw) -> tuple[float, dict[str, float]]:
+        """One update; returns the loss before it."""
+        optimizer, parameters = self._optimizer_state, self._parameters
+        loss, extras = self._loss(x, noisy, y, draw)
+        limit = self.clip_value or 0.0
+        if self.clip_norm is None:
+            descent = optimizer.begin(parameters, rate, 1.0, limit)
+            grad(loss, parameters, consumer=descent)
+        else:
+            gradients = grad(loss, parameters)
+            norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+            scale = self.clip_norm / norm if norm > self.clip_norm else 1.0
+            descent = optimizer.begin(parameters, rate, scale, limit)
+            for i, g in enumerate(gradients):
+                descent(i, g)
+        value = float(loss.data)
+        if not descent.finish() or not math.isfinite(value):
+            raise DivergenceError("a parameter or the loss is not finite")
+        if self.ema is not None:
+            self._follow()
+        return value, extras
+
+    def _follow(self) -> None:
+        """Moves the running average of the parameters (Polyak and Juditsky, 1992)."""
+        if self._average is None:
+            self._average = self.network_.get_state()
+            return
+        # the average forgets its start: early steps count with 1 / t
+        decay = min(self.ema, 1 - 1 / (self._optimizer_state.step_count + 1))
+        for name, p in self.network_.named_parameters():
+            average = self._average[name]
+            average *= decay
+            average += (1 - decay) * p.data
+
+    @property
+    def _parameters(self) -> list[nn.Parameter]:
+        cached = self.__dict__.get("_parameter_list")
+        if cached is None or cached[0] is not self.network_:
+            cached = self._parameter_list = (self.network_, self.network_.parameters())
+        return cached[1]
+
+    def _corruption(self) -> tuple[str, float]:
+        return "none", 0.0
+
+    def _train_rows(self, X, y, order, epoch: int, batch_size: int, tick=None) -> dict[str, float]:
+        """One pass over rows `order`; returns the means over it."""
+        rows, cols = self._rows(X), X.shape[1]
+        kind, amount = self._corruption()
+        rate = self._rate(epoch)
+        sums: dict[str, float] = {}
+        for start in range(0, len(order), batch_size):
+            index = order[start : start + batch_size]
+            x, noisy = _core.take_rows(rows, index, cols, kind, amount, self._seed, epoch)
+            draw = Draw(self._seed, self._optimizer_state.step_count)
+            target = None if y is None else y[index]
+            try:
+                loss, extras = self._step(x, noisy, target, rate, draw)
+            except DivergenceError as error:
+                raise DivergenceError(
+                    f"training diverged: {error} after mini-batch {start // batch_size + 1} of "
+                    f"epoch {epoch + 1}; the model keeps its state from before that epoch. Lower "
+                    f"learning_rate (now {rate:g}), set clip_norm, or scale the data."
+                ) from None
+            for name, value in (("loss", loss), *extras.items()):
+                sums[name] = sums.get(name, 0.0) + value * len(index)
+            if tick is not None:
+                tick(start + len(index))
+        return {name: value / max(1, len(order)) for name, value in sums.items()}
+
+    def _snapshot(self) -> dict[str, Any]:
+        optimizer = self._optimizer_state
+        return {
+            "network": self.network_.get_state(),
+            "optimizer": {name: a.copy() for name, a in optimizer.get_state().items()},
+            "step_count": optimizer.step_count,
+            "average": None
+            if self._average is None
+            else {name: a.copy() for name, a in self._average.items()},
+            "n_iter": self.n_iter_,
+        }
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.network_.set_state(saved["network"])
+        self._optimizer_state.set_state(saved["optimizer"], saved["step_count"])
+        self._average = saved["average"]
+        self.n_iter_ = saved["n_iter"]
+
+    def _fit(self, X, y=None):
+        """Trains on checked arguments; `X` is validated, `y` as :meth:`_loss` wants it."""
+        rng = check_random_state(self.random_state)
+        self._initialise(X, rng)
+        if self.resume is not None:
+            self._resume(self.resume)
+        else:
+            self._pretrain(X)
+        self._train(X, y)
+        return self
+
+    def _train(self, X, y=None) -> None:
+        """The epochs that are left, through the common loop."""
+        rows, held_out = np.arange(X.shape[0]), None
+        if self.validation_fraction is not None:
+            count = int(np.ceil(self.validation_fraction * len(rows)))
+            if not 0 < count < len(rows):
+                raise ValueError(
+                    f"validation_fraction is {self.validation_fraction}, which leaves no rows to "
+                    f"train on out of n_samples = {len(rows)}"
+                )
+            mixed = np.random.default_rng([self._seed, 1]).permutation(len(rows))
+            rows, held_out = np.sort(mixed[count:]), np.sort(mixed[:count])
+        means: dict[str, float] = {}
+
+        def train(epoch: int) -> None:
+            order = rows
+            if self.shuffle:
+                order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
+            means.clear()
+            with _Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as tick:
+                means.update(self._train_rows(X, y, order, epoch - 1, self.batch_size, tick))
+
+        def measure(epoch: int) -> dict[str, float]:
+            self.n_iter_ = epoch
+            metrics = {**means, "learning_rate": self._rate(epoch - 1)}
+            if held_out is not None:
+                value = self._validation_loss(X[held_out], None if y is None else y[held_out])
+                metrics["validation_loss"], metrics["validation_score"] = value, -value
+            return metrics
+
+        def report(event: Any) -> None:
+            shown = ", ".join(
+                f"{name} = {event.metrics[name]:.4f}"
+                for name in ("loss", "validation_loss")
+                if name in event.metrics
+            )
+            print(
+                f"[{type(self).__name__}] Iteration {event.epoch}, {shown}, "
+                f"time = {event.metrics['seconds']:.2f}s"
+            )
+
+        run_epochs(
+            Plan(
+                model=self,
+                epochs=range(self.n_iter_ + 1, self.n_iter + 1),
+                train=train,
+                measure=measure,
+                snapshot=self._snapshot,
+                restore=self._restore,
+                remember=lambda best: self.__dict__.update(_best_state=best),
+                best_state=self._best_state,
+                save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
+                save_every=self.checkpoint_every,
+                history=self.history_,
+                monitor="validation_score" if self.patience is not None else None,
+                patience=self.patience,
+                callbacks=([report] if self.verbose else []) + list(self.callbacks or ()),
+            )
+        )
+        if self._average is not None:
+            self.network_.set_state(self._average)
+
+    def _partial_fit(self, X, y=None):
+        """One update on the mini-batch X."""
+        before = self._snapshot()
+        try:
+            means = self._train_rows(X, y, np.arange(X.shape[0]), self.n_iter_, X.shape[0])
+        except DivergenceError:
+            self._restore(before)
+            raise
+        self.history_.setdefault("loss", []).append(means.get("loss", math.nan))
+        return self
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path) -> None:
+        """Write the model to a safetensors file; read it with :func:`unsupfast.load`.
+
+        Parameters
+        ----------
+        path : path
+        """
+        check_is_fitted(self)
+        save_model(self, path)
+
+    def _settings(self) -> dict[str, Any]:
+        """What :meth:`_settle` settled."""
+        return {}
+
+    def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        state = self._snapshot()
+        best = self._best_state or {}
+        tensors: dict[str, np.ndarray] = {}
+        for prefix, saved in (("", state), ("best.", best)):
+            for part in ("network", "optimizer", "average"):
+                for name, a in (saved.get(part) or {}).items():
+                    tensors[f"{prefix}{part}.{name}"] = a
+        parameters: dict[str, Any] = {}
+        for name, value in self.get_params(deep=False).items():
+            if name in ("checkpoint", "resume", "callbacks"):
+                continue
+            if name in _OBJECTS and value is not None:
+                many = isinstance(value, (list, tuple))
+                parameters[name] = [to_plain(v) for v in value] if many else to_plain(value)
+            elif isinstance(value, (np.generic, np.ndarray)):
+                parameters[name] = value.tolist()
+            elif isinstance(value, (bool, int, float, str, list, tuple, type(None))):
+                parameters[name] = value
+        meta = {
+            "parameters": parameters,
+            "settings": self._settings(),
+            "seed": str(self._seed),
+            "dtype": self._dtype.name,
+            "n_features": self.n_features_in_,
+            "n_iter": self.n_iter_,
+            "step_count": self._optimizer_state.step_count,
+            "history": self.history_,
+            "best": {k: best[k] for k in ("step_count", "n_iter") if k in best},
+        }
+        if hasattr(self, "feature_names_in_"):
+            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
+        return tensors, meta
+
+    def _set_state(self, tensors, meta) -> None:
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {
+                name[len(prefix) :]: np.array(a)
+                for name, a in tensors.items()
+                if name.startswith(prefix)
+            }
+
+        for name, a in tensors.items():
+            if not np.isfinite(a).all():
+                raise ValueError(f"tensor {name!r} of the file has values that are not finite")
+        self._seed, self._dtype = int(meta["seed"]), np.dtype(meta["dtype"])
+        self.__dict__.update(meta["settings"])
+        self.n_features_in_ = int(meta["n_features"])
+        if "feature_names" in meta:
+            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
+        rng = np.random.default_rng([self._seed, 0])
+        self.network_ = self._build(self.n_features_in_, self._dtype, rng)
+        self._optimizer_state = self._new_optimizer()
+        self._restore(
+            {
+                "network": part("network."),
+                "optimizer": part("optimizer."),
+                "step_count": int(meta["step_count"]),
+                "average": part("average.") or None,
+                "n_iter": int(meta["n_iter"]),
+            }
+        )
+        self._best_state = None
+        if meta["best"]:
+            self._best_state = {
+                "network": part("best.network."),
+                "optimizer": part("best.optimizer."),
+                "average": part("best.average.") or None,
+                **meta["best"],
+            }
+        self.history_ = dict(meta["history"])
+
+    @classmethod
+    def _from_state(cls, tensors, meta):
+        parameters = dict(meta["parameters"])
+        for name in _OBJECTS:
+            value = parameters.get(name)
+            if value is not None:
+                many = isinstance(value, list)
+                parameters[name] = [from_plain(v) for v in value] if many else from_plain(value)
+        model = cls(**parameters)
+        model._set_state(tensors, meta)
+        return model
+
+    def _resume(self, path) -> None:
+        tensors, meta, _ = load_state(path)
+        found = (meta.get("n_features"), meta.get("dtype"))
+        if found != (self.n_features_in_, self._dtype.name):
+            raise ValueError(
+                f"resume: {path} holds a model of {found[0]} features in {found[1]}; expected "
+                f"{self.n_features_in_} in {self._dtype.name}"
+            )
+        try:
+            self._set_state(tensors, meta)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"resume: {path} does not fit this model: {error}") from None
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state.pop("_parameter_list", None)
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class _Progress:
+    """A tqdm bar over the rows of an epoch, or nothing."""
+
+    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int):
+        self._bar = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=rows, desc=f"epoch {epoch}/{n_epochs}", unit="rows", leave=False)
+
+    def __enter__(self):
+        return self if self._bar is not None else None
+
+    def __call__(self, done: int) -> None:
+        assert self._bar is not None
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *error) -> None:
+        if self._bar is not None:
+            self._bar.close()

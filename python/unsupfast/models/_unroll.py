@@ -1,0 +1,94 @@
+"""Layer-by-layer initialisation: a stack of shallow models, unrolled into encoder and decoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .rbm import RBM
+
+__all__ = ["greedy_layers"]
+
+# Steps of contrastive divergence, by kind of visible unit (Hinton and Salakhutdinov, 2006).
+_RBM_RATE, _GAUSSIAN_RATE = 0.1, 0.001
+
+
+def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Trains one shallow model per layer of an auto-encoder, each on the codes of the one before.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        With its network built, which says widths and activations.
+    X : array or CSR matrix
+
+    Returns
+    -------
+    list of (weight, hidden bias, visible bias)
+        Of each layer; weights are inputs x outputs.
+    """
+    trained = []
+    for i, layer in enumerate(model.network_.encoder.layers):
+        seed = int(np.random.default_rng([model._seed, 4, i]).integers(2**31))
+        if model.pretrain == "rbm":
+            weight, hidden, visible = _rbm_layer(model, layer, X, i, seed)
+        else:
+            weight, hidden, visible = _shallow_layer(model, layer, X, i, seed)
+        trained.append((weight, hidden, visible))
+        layer.weight, layer.bias.data[...] = weight, hidden
+        X = model._by_chunks(X, layer)
+    return trained
+
+
+def _rbm_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[Any, Any, Any]:
+    if index == 0:
+        gaussian = model.loss_ == "mse"
+    else:
+        gaussian = model.activation != "sigmoid"
+    options: dict[str, Any] = {}
+    if layer.activation == "identity":
+        # A linear unit doubles as the logit of a Bernoulli one, scaled: the code keeps its sign.
+        options["weight_decay"] = 1e-4
+    rbm = RBM(
+        layer.outputs,
+        method="cd",
+        visible="gaussian" if gaussian else "bernoulli",
+        learn_sigma=False,
+        learning_rate=_GAUSSIAN_RATE if gaussian else _RBM_RATE,
+        momentum=0.5,
+        batch_size=min(model.batch_size, 100),
+        n_iter=model.pretrain_iter,
+        precision=model.precision if model.precision != "auto" else "auto",
+        random_state=seed,
+        verbose=model.verbose,
+        **options,
+    ).fit(X)
+    return rbm.components_.T, rbm.intercept_hidden_, rbm.intercept_visible_
+
+
+def _shallow_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[Any, Any, Any]:
+    from .autoencoder import Autoencoder
+
+    plan = model._plan()
+    last = index == len(model.network_.encoder.layers) - 1
+    shallow = Autoencoder(
+        (layer.outputs,),
+        activation=layer.activation,
+        tied=True,  # the decoder starts from the transpose either way
+        loss=model.loss_ if index == 0 else "auto",
+        corruption=plan["corruption"],
+        penalties=plan["penalties"] if last else (),
+        optimizer=model.optimizer,
+        learning_rate=model.learning_rate,
+        momentum=model.momentum,
+        weight_decay=model.weight_decay,
+        batch_size=model.batch_size,
+        n_iter=model.pretrain_iter,
+        precision=model.precision,
+        random_state=seed,
+        verbose=model.verbose,
+    ).fit(X)
+    network = shallow.network_
+    encoder, decoder = network.encoder.layers[0], network.decoder.layers[0]
+    return encoder.weight, encoder.bias.data, decoder.bias.data

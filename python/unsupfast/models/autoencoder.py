@@ -1,0 +1,722 @@
+"""Auto-encoders of dense layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _core, nn, ops
+from ..io import register_model
+from ..ops import ACTIVATIONS
+from ..penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
+from ._network import NetworkEstimator, check_integer, check_option, check_widths
+from ._unroll import greedy_layers
+
+__all__ = [
+    "Autoencoder",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
+    "StackedAutoencoder",
+]
+
+
+class AutoencoderNetwork(nn.Module):
+    """An encoder and a decoder that mirrors it.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Of the input and of every layer up to the code.
+    activation, code_activation, output_activation : str
+    tied : bool
+        The decoder has the transposed weights of the encoder.
+    rng : Generator
+    dtype : dtype
+    bf16 : bool
+    """
+
+    def __init__(
+        self, widths, activation, code_activation, output_activation, tied, rng, dtype, bf16
+    ):
+        last = len(widths) - 2
+        encoder = [
+            nn.Dense(
+                a,
+                b,
+                code_activation if i == last else activation,
+                rng=rng,
+                dtype=dtype,
+                bf16=bf16,
+            )
+            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+        ]
+        decoder: list[nn.Module] = []
+        for i, layer in reversed(list(enumerate(encoder))):
+            out = output_activation if i == 0 else activation
+            if tied:
+                decoder.append(nn.TiedDense(layer, out))
+            else:
+                decoder.append(
+                    nn.Dense(layer.outputs, layer.inputs, out, rng=rng, dtype=dtype, bf16=bf16)
+                )
+        self.encoder, self.decoder = nn.Sequential(encoder), nn.Sequential(decoder)
+
+    def __call__(self, x: Any) -> Any:
+        return self.decoder(self.encoder(x))
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
+    """Auto-encoder with dense layers, trained by back-propagation.
+
+    The encoder's layers have the widths ``hidden_layer_sizes``, the last of which is the code; the
+    decoder mirrors them.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64,)
+        Widths of the encoder's layers.
+    activation : str, default="sigmoid"
+        Of hidden layers: "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu" or "softplus".
+    code_activation : str or None, default=None
+        Of the code. None: that of hidden layers for one layer, else "identity", the linear code of
+        Hinton and Salakhutdinov [1]_.
+    tied : bool, default=False
+        Give the decoder the transposed weights of the encoder.
+    loss : {"auto", "mse", "bce"}, default="auto"
+        "mse": squared error, of a linear output. "bce": cross-entropy in nats, of an output in
+        [0, 1]; needs data in [0, 1]. Both are summed over features and averaged over samples.
+        "auto" is "bce" for data in [0, 1], else "mse".
+    corruption : Masking, SaltPepper, Gaussian or None, default=None
+        Noise on the inputs, drawn anew every epoch; the loss is that of the clean ones [2]_.
+    penalties : sequence of L1, KLSparsity and Contractive, default=()
+        Added to the loss.
+    pretrain : {None, "rbm", "autoencoder"}, default=None
+        Initialise layer by layer, by restricted Boltzmann machines that are then unrolled [1]_, or
+        by shallow auto-encoders with this model's corruption and penalties [2]_.
+    pretrain_iter : int, default=10
+        Epochs of pre-training per layer.
+    optimizer : {"adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov"}, default="adam"
+    learning_rate : float, sequence, callable or Schedule, default=0.001
+        A sequence gives one value per epoch (the last one holds on), a callable is given the epoch
+        from 0. Schedules: :class:`unsupfast.optim.StepDecay`, ``Cosine``, ``Plateau``, all with
+        warm-up.
+    momentum : float, default=0.9
+        For "momentum" and "nesterov".
+    weight_decay : float, default=0.0
+        On weights, not on biases.
+    batch_size : int, default=128
+    n_iter : int, default=20
+        Epochs.
+    shuffle : bool, default=True
+    clip_norm, clip_value : float or None, default=None
+        Largest norm of the whole gradient, and largest size of each of its entries.
+    ema : float or None, default=None
+        Keep a running average of the parameters with this decay; it replaces them after training.
+    validation_fraction : float or None, default=None
+        Share of the rows held out to measure ``validation_loss`` on.
+    patience : int or None, default=None
+        Stop after so many epochs without a lower ``validation_loss``, and keep the best epoch's
+        state.
+    callbacks : iterable of callable or None, default=None
+        Each is called with an :class:`unsupfast.Event` after every epoch; returning True stops.
+    checkpoint : path or None, default=None
+        File to write the whole state of training to, every ``checkpoint_every`` epochs.
+    checkpoint_every : int, default=1
+    resume : path or None, default=None
+        A checkpoint to continue from: the result is bitwise that of an uninterrupted run.
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        "auto" is that of X: float32 stays float32, all else becomes float64, which is several times
+        slower. "bfloat16" rounds the factors of each product; weights and sums stay float32.
+    device : {"auto", "cpu"}, default="auto"
+    verbose : int, default=0
+        1 prints a line per epoch; 2 adds a progress bar.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    network_ : Module
+        ``network_.encoder.layers`` and ``network_.decoder.layers``, each with ``weight`` (inputs x
+        outputs) and ``bias``; see :mod:`unsupfast.nn`.
+    loss_ : {"mse", "bce"}
+    history_ : dict of str to list
+        One value per epoch: ``epoch``, ``seconds``, ``loss`` (mean over the epoch's mini-batches,
+        penalties included), ``reconstruction_loss``, ``learning_rate``, ``validation_loss``.
+    n_iter_ : int
+        Epochs done.
+    n_features_in_ : int
+
+    References
+    ----------
+    .. [1] G. Hinton, R. Salakhutdinov. "Reducing the dimensionality of data with neural networks".
+           Science 313, 2006.
+    .. [2] P. Vincent et al. "Stacked denoising autoencoders". JMLR 11, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np, unsupfast as uf
+    >>> X = np.random.default_rng(0).random((100, 8), dtype=np.float32)
+    >>> model = uf.Autoencoder((4, 2), n_iter=2, random_state=0).fit(X)
+    >>> model.transform(X).shape, model.reconstruct(X).shape
+    ((100, 2), (100, 8))
+    """
+
+    loss_: str
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64,),
+        *,
+        activation="sigmoid",
+        code_activation=None,
+        tied=False,
+        loss="auto",
+        corruption=None,
+        penalties=(),
+        pretrain=None,
+        pretrain_iter=10,
+        optimizer="adam",
+        learning_rate=0.001,
+        momentum=0.9,
+        weight_decay=0.0,
+        batch_size=128,
+        n_iter=20,
+        shuffle=True,
+        clip_norm=None,
+        clip_value=None,
+        ema=None,
+        validation_fraction=None,
+        patience=None,
+        callbacks=None,
+        checkpoint=None,
+        checkpoint_every=1,
+        resume=None,
+        precision="auto",
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.code_activation = code_activation
+        self.tied = tied
+        self.loss = loss
+        self.corruption = corruption
+        self.penalties = penalties
+        self.pretrain = pretrain
+        self.pretrain_iter = pretrain_iter
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.shuffle = shuffle
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+        self.ema = ema
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
+        self.precision = precision
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ the model
+
+    def _plan(self) -> dict[str, Any]:
+        """The parameters that the thin faces derive from their own."""
+        return {"corruption": self.corruption, "penalties": self.penalties, "tied": self.tied}
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        widths = check_widths("hidden_layer_sizes", self.hidden_layer_sizes)
+        plan = self._plan()
+        if not isinstance(plan["tied"], (bool, np.bool_)):
+            raise TypeError(f"tied is {plan['tied']!r}; expected True or False")
+        check_option(self, "loss", ("auto", "mse", "bce"))
+        check_option(self, "code_activation", (None, *ACTIVATIONS))
+        check_option(self, "pretrain", (None, "rbm", "autoencoder"))
+        check_integer(self, "pretrain_iter", 1)
+        corruption, penalties = plan["corruption"], plan["penalties"]
+        if not isinstance(corruption, (Masking, SaltPepper, Gaussian, type(None))):
+            raise TypeError(
+                f"corruption is {corruption!r}; expected Masking, SaltPepper, Gaussian or None"
+            )
+        if not isinstance(penalties, (list, tuple)) or not all(
+            isinstance(p, (L1, KLSparsity, Contractive)) for p in penalties
+        ):
+            raise TypeError(
+                f"penalties is {penalties!r}; expected a sequence of L1, KLSparsity, Contractive"
+            )
+        # the activation that penalties see, before there are data
+        probe = nn.Sequential([_Shape(self._code_activation(widths))])
+        for penalty in penalties:
+            penalty.check(probe)
+
+    def _code_activation(self, widths: tuple[int, ...]) -> str:
+        if self.code_activation is not None:
+            return self.code_activation
+        return self.activation if len(widths) == 1 else "identity"
+
+    def _settle(self, X: Any) -> None:
+        values = X.data if sp.issparse(X) else X
+        low, high = (values.min(), values.max()) if values.size else (0, 0)
+        inside = low >= 0 and high <= 1
+        if self.loss == "bce" and not inside:
+            raise ValueError(
+                f"loss='bce' needs data in [0, 1]; X has values from {low:g} to {high:g}"
+            )
+        self.loss_ = ("bce" if inside else "mse") if self.loss == "auto" else self.loss
+
+    def _settings(self) -> dict[str, Any]:
+        return {"loss_": self.loss_, "_n_features_out": self._n_features_out}
+
+    def _build(self, n_features: int, dtype: Any, rng: np.random.Generator) -> nn.Module:
+        widths = check_widths("hidden_layer_sizes", self.hidden_layer_sizes)
+        self._n_features_out = widths[-1]
+        network = AutoencoderNetwork(
+            (n_features, *widths),
+            self.activation,
+            self._code_activation(widths),
+            "identity",  # the loss takes logits
+            bool(self._plan()["tied"]),
+            rng,
+            dtype,
+            self._bf16,
+        )
+        return network
+
+    def _corruption(self) -> tuple[str, float]:
+        corruption = self._plan()["corruption"]
+        return ("none", 0.0) if corruption is None else (corruption.kind, corruption.amount)
+
+    @property
+    def _kind(self) -> str:
+        return "bernoulli" if self.loss_ == "bce" else "squared"
+
+    def _loss(self, x, noisy, y, draw):
+        code = self.network_.encoder(noisy)
+        total = ops.loss(self.network_.decoder(code), x, kind=self._kind)
+        extras = {"reconstruction_loss": float(total.data)}
+        for penalty in self._plan()["penalties"]:
+            total = ops.add(total, penalty(self.network_.encoder, noisy, code, draw))
+        return total, extras
+
+    def _validation_loss(self, X, y) -> float:
+        return -float(np.mean(self._scores(X), dtype=np.float64))
+
+    def _pretrain(self, X) -> None:
+        if self.pretrain is None:
+            return
+        trained = greedy_layers(self, X)
+        for layer, (weight, bias, _) in zip(self.network_.encoder.layers, trained, strict=True):
+            layer.weight = weight
+            layer.bias.data[...] = bias
+        for layer, (weight, _, bias) in zip(
+            self.network_.decoder.layers, reversed(trained), strict=True
+        ):
+            if isinstance(layer, nn.Dense):
+                layer.weight = weight.T
+            layer.bias.data[...] = bias
+
+    # ------------------------------------------------------------------ faces
+
+    def fit(self, X, y=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad arguments, naming the argument.
+        DivergenceError
+            If the loss or a parameter stops being finite; the state before that epoch is kept.
+        """
+        self._check_parameters()
+        return self._fit(self._validate(X, reset=True))
+
+    def partial_fit(self, X, y=None):
+        """One update on the mini-batch X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self : object
+        """
+        self._check_parameters()
+        first = not hasattr(self, "network_")
+        X = self._validate(X, reset=first)
+        if first:
+            self._initialise(X, check_random_state(self.random_state))
+        return self._partial_fit(X)
+
+    def transform(self, X):
+        """Codes of the rows of X: encoding.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        code : ndarray of shape (n_samples, code width)
+        """
+        check_is_fitted(self)
+        return self._by_chunks(self._validate(X, reset=False), self.network_.encoder)
+
+    def _decode(self, code: np.ndarray) -> np.ndarray:
+        z = self.network_.decoder(code).data
+        if self.loss_ == "mse":
+            return z
+        return _core.vector_math("sigmoid", z.reshape(-1)).reshape(z.shape)
+
+    def inverse_transform(self, X):
+        """Reconstructions from codes: decoding.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, code width)
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        code = np.ascontiguousarray(X, self._dtype)
+        if code.ndim != 2 or code.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has shape {code.shape}; expected codes of shape "
+                f"(n_samples, {self._n_features_out})"
+            )
+        return self._by_chunks(code, self._decode)
+
+    def reconstruct(self, X):
+        """Decoded codes of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        return self._by_chunks(X, lambda rows: self._decode(self.network_.encoder(rows)))
+
+    def _scores(self, X) -> np.ndarray:
+        return -self._by_chunks(
+            X, lambda rows: ops.row_losses(self.network_(rows), rows, kind=self._kind)
+        )
+
+    def score_samples(self, X):
+        """Minus the reconstruction loss of each row, summed over features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            Larger for rows more like the training data: squared error or nats, negated.
+        """
+        check_is_fitted(self)
+        return self._scores(self._validate(X, reset=False))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class _Shape(nn.Module):
+    def __init__(self, activation: str):
+        self.activation = activation
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """:class:`Autoencoder` that reconstructs clean inputs from corrupted ones.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64,)
+    corruption : Masking, SaltPepper or Gaussian, default=Masking(0.3)
+        None means the default.
+    tied : bool, default=True
+    activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
+    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+
+    References
+    ----------
+    P. Vincent et al. "Extracting and composing robust features with denoising autoencoders". ICML
+    2008.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64,),
+        *,
+        corruption=None,
+        tied=True,
+        activation="sigmoid",
+        loss="auto",
+        optimizer="adam",
+        learning_rate=0.001,
+        weight_decay=0.0,
+        batch_size=128,
+        n_iter=20,
+        validation_fraction=None,
+        patience=None,
+        callbacks=None,
+        precision="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            corruption=corruption,
+            tied=tied,
+            activation=activation,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            n_iter=n_iter,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            callbacks=callbacks,
+            precision=precision,
+            verbose=verbose,
+            random_state=random_state,
+        )
+
+    def _plan(self):
+        plan = super()._plan()
+        if plan["corruption"] is None:
+            plan["corruption"] = Masking(0.3)
+        return plan
+
+
+class ContractiveAutoencoder(Autoencoder):
+    """:class:`Autoencoder` with a penalty on the Jacobian of its encoder.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64,)
+    contraction : float, default=0.1
+        Weight of the squared Frobenius norm.
+    tied : bool, default=True
+    activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
+    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+
+    References
+    ----------
+    S. Rifai et al. "Contractive auto-encoders: explicit invariance during feature extraction".
+    ICML 2011.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64,),
+        *,
+        contraction=0.1,
+        tied=True,
+        activation="sigmoid",
+        loss="auto",
+        optimizer="adam",
+        learning_rate=0.001,
+        weight_decay=0.0,
+        batch_size=128,
+        n_iter=20,
+        validation_fraction=None,
+        patience=None,
+        callbacks=None,
+        precision="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            tied=tied,
+            activation=activation,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            n_iter=n_iter,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            callbacks=callbacks,
+            precision=precision,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.contraction = contraction
+
+    def _plan(self):
+        return {**super()._plan(), "penalties": (Contractive(self.contraction),)}
+
+
+class SparseAutoencoder(Autoencoder):
+    """:class:`Autoencoder` whose code units are active rarely.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64,)
+    target : float or None, default=0.05
+        Mean activity wished for, in (0, 1), by a KL penalty. None: an L1 penalty instead.
+    sparsity : float, default=0.1
+        Weight of the penalty.
+    tied : bool, default=False
+    activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
+    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64,),
+        *,
+        target=0.05,
+        sparsity=0.1,
+        tied=False,
+        activation="sigmoid",
+        code_activation="sigmoid",
+        loss="auto",
+        optimizer="adam",
+        learning_rate=0.001,
+        weight_decay=0.0,
+        batch_size=128,
+        n_iter=20,
+        validation_fraction=None,
+        patience=None,
+        callbacks=None,
+        precision="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            tied=tied,
+            activation=activation,
+            code_activation=code_activation,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            n_iter=n_iter,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            callbacks=callbacks,
+            precision=precision,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.target = target
+        self.sparsity = sparsity
+
+    def _plan(self):
+        penalty: Any = (
+            L1(self.sparsity) if self.target is None else KLSparsity(self.target, self.sparsity)
+        )
+        return {**super()._plan(), "penalties": (penalty,)}
+
+
+class StackedAutoencoder(Autoencoder):
+    """:class:`Autoencoder` initialised layer by layer by shallow ones, then trained as a whole.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64, 32)
+    pretrain_iter : int, default=10
+        Epochs per layer.
+    corruption : Masking, SaltPepper, Gaussian or None, default=None
+        Given one, this is the stacked denoising auto-encoder.
+    tied : bool, default=False
+    activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
+    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+
+    References
+    ----------
+    P. Vincent et al. "Stacked denoising autoencoders". JMLR 11, 2010.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64, 32),
+        *,
+        pretrain_iter=10,
+        corruption=None,
+        tied=False,
+        activation="sigmoid",
+        code_activation=None,
+        loss="auto",
+        optimizer="adam",
+        learning_rate=0.001,
+        weight_decay=0.0,
+        batch_size=128,
+        n_iter=20,
+        validation_fraction=None,
+        patience=None,
+        callbacks=None,
+        precision="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            pretrain="autoencoder",
+            pretrain_iter=pretrain_iter,
+            corruption=corruption,
+            tied=tied,
+            activation=activation,
+            code_activation=code_activation,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            n_iter=n_iter,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            callbacks=callbacks,
+            precision=precision,
+            verbose=verbose,
+            random_state=random_state,
+        )
+
+
+for _class in (
+    Autoencoder,
+    DenoisingAutoencoder,
+    ContractiveAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+):
+    register_model(_class)
