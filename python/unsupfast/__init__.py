@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from . import datasets, plot
+from . import autograd, datasets, nn, ops, optim, plot
 from ._build import build_info, get_num_threads, set_num_threads
 from .io import load
+from .models.autoencoder import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+)
 from .models.rbm import RBM, BernoulliRBM
+from .models.vae import VAE
+from .penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
 from .training import DivergenceError, Event
 
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "L1",
     "RBM",
+    "VAE",
+    "Autoencoder",
     "BernoulliRBM",
+    "Contractive",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
     "DivergenceError",
     "Event",
+    "Gaussian",
+    "KLSparsity",
+    "Masking",
+    "SaltPepper",
+    "SparseAutoencoder",
+    "StackedAutoencoder",
     "__version__",
+    "autograd",
     "build_info",
     "datasets",
     "get_num_threads",
     "load",
+    "nn",
+    "ops",
+    "optim",
     "plot",
     "set_num_threads",
 ]
