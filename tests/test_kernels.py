@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from cases import CASES as ENGINE_CASES
 from cases import (
     BIT_PRECISIONS,
-    CASES,
     LAYOUTS,
     PRECISIONS,
     compare,
@@ -20,8 +20,11 @@ from cases import (
     product_bound,
     thinned,
 )
+from network_cases import CASES as NETWORK_CASES
 
 from unsupfast import _core
+
+CASES = [*ENGINE_CASES, *NETWORK_CASES]
 
 pytestmark = pytest.mark.kernels
 

@@ -327,15 +327,16 @@ def to_panels(w: np.ndarray) -> np.ndarray:
     panels : ndarray of shape (ceil(n / 32), k, 32)
     """
     k, n = w.shape
-    padded = np.zeros((k, -(-n // PANEL) * PANEL), w.dtype)
+    strips = -(-n // PANEL)
+    padded = np.zeros((k, strips * PANEL), w.dtype)
     padded[:, :n] = w
-    return np.ascontiguousarray(padded.reshape(k, -1, PANEL).transpose(1, 0, 2))
+    return np.ascontiguousarray(padded.reshape(k, strips, PANEL).transpose(1, 0, 2))
 
 
 def from_panels(panels: np.ndarray, n: int) -> np.ndarray:
     """The matrix of shape (k, n) that :func:`to_panels` made panels of."""
-    k = panels.shape[1]
-    return np.ascontiguousarray(panels.transpose(1, 0, 2).reshape(k, -1)[:, :n])
+    strips, k, _ = panels.shape
+    return np.ascontiguousarray(panels.transpose(1, 0, 2).reshape(k, strips * PANEL)[:, :n])
 
 
 @op

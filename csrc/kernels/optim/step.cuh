@@ -1,0 +1,57 @@
+// One element's step on the GPU: shared by the pass over many tensors and by the products that end in a step.
+#pragma once
+#include "kernels/optim/op.h"
+
+namespace unsupfast::cuda {
+
+template <class T>
+struct StepNumbers {
+    Rule rule;
+    bool nesterov;
+    T rate, beta1, beta2, eps, c1, c2, scale, limit;  // c1 = rate / c1, c2 = 1 / c2 of the op
+    explicit StepNumbers(const Optimise& o)
+        : rule(o.rule),
+          nesterov(o.nesterov),
+          rate(T(o.rate)),
+          beta1(T(o.beta1)),
+          beta2(T(o.beta2)),
+          eps(T(o.eps)),
+          c1(T(o.rate / o.c1)),
+          c2(T(1 / o.c2)),
+          scale(T(o.scale)),
+          limit(T(o.limit)) {}
+};
+
+// Steps element i of a slice along g; returns its new value.
+template <class T>
+__device__ __forceinline__ T step_one(const StepNumbers<T>& a, const Slice& slice, int64_t i, T g) {
+    T p = static_cast<T*>(slice.p)[i];
+    const T decay = T(slice.decay);
+    g *= a.scale;
+    if (a.limit > T(0)) g = g > a.limit ? a.limit : g < -a.limit ? -a.limit : g;  // NaN stays NaN
+    if (a.rule == Rule::adamw)
+        p -= p * (a.rate * decay);
+    else
+        g += p * decay;
+    if (a.rule == Rule::sgd) {
+        p -= a.rate * g;
+    } else if (a.rule == Rule::momentum) {
+        T& m = static_cast<T*>(slice.m)[i];
+        m = m * a.beta1 + g;
+        p -= a.rate * (a.nesterov ? g + m * a.beta1 : m);
+    } else {
+        T& v = static_cast<T*>(slice.v)[i];
+        v = v * a.beta2 + g * g * (T(1) - a.beta2);
+        if (a.rule == Rule::rmsprop) {
+            p -= a.rate * g / (sqrt(v) + a.eps);
+        } else {
+            T& m = static_cast<T*>(slice.m)[i];
+            m = m * a.beta1 + g * (T(1) - a.beta1);
+            p -= m * a.c1 / (sqrt(v * a.c2) + a.eps);
+        }
+    }
+    static_cast<T*>(slice.p)[i] = p;
+    return p;
+}
+
+}  // namespace unsupfast::cuda
