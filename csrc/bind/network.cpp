@@ -65,8 +65,17 @@ py::array dense(const py::array& x, const py::array& w, int64_t n, const py::obj
                 bool turned, bool bf16) {
     const DType dtype = dtype_of(x, "x");
     const Matrix in = matrix(x, "x", dtype);
-    Dense p{in.rows, n, in.cols, in.left(), nullptr, turned, optional(bias, "bias", dtype, {n}),
-            activation(act), nullptr, dtype, format_of(bf16, dtype)};
+    Dense p{in.rows,
+            n,
+            in.cols,
+            in.left(),
+            nullptr,
+            turned,
+            optional(bias, "bias", dtype, {n}),
+            activation(act),
+            nullptr,
+            dtype,
+            format_of(bf16, dtype)};
     p.w = turned ? weights(w, dtype, n, in.cols) : weights(w, dtype, in.cols, n);
     py::array y = new_array(dtype, {p.m, n});
     p.y = y.mutable_data();
@@ -141,8 +150,8 @@ py::tuple latent(const py::array& head, int64_t samples, uint64_t seed, uint32_t
     const int64_t n = in.cols / 2;
     py::array z = new_array(dtype, {in.rows * samples, n}), eps = new_array(dtype, {in.rows * samples, n});
     py::array kl = new_array(dtype, {in.rows, n});
-    run(Latent{in.rows, n, samples, in.data, Draw{seed, step, stream, first_row}, z.mutable_data(),
-               eps.mutable_data(), kl.mutable_data(), dtype});
+    run(Latent{in.rows, n, samples, in.data, Draw{seed, step, stream, first_row}, z.mutable_data(), eps.mutable_data(),
+               kl.mutable_data(), dtype});
     return py::make_tuple(z, eps, kl);
 }
 
@@ -271,7 +280,11 @@ struct Step {
             check(a.size() == p.size() && (a.flags() & py::array::c_style), std::string(name) + " does not fit p");
             return a.mutable_data();
         };
-        return {p.size(), ready(p, "p"), g, has_m ? ready(t[1], "m") : nullptr, has_v ? ready(t[2], "v") : nullptr,
+        return {p.size(),
+                ready(p, "p"),
+                g,
+                has_m ? ready(t[1], "m") : nullptr,
+                has_v ? ready(t[2], "v") : nullptr,
                 t[3].cast<double>()};
     }
 
@@ -294,7 +307,8 @@ struct Step {
 };
 
 // Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias. The one by w is added to
-// `into` where that is an array; where it is (step, tensor, gradient or None), their sum is stepped along and None comes back.
+// `into` where that is an array; where it is (step, tensor, gradient or None), their sum is stepped along and None
+// comes back.
 py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x, const py::array& w,
                      const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, const py::object& into) {
     const DType dtype = dtype_of(x, "x"), format = format_of(bf16, dtype);
@@ -362,13 +376,14 @@ py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x,
 
 void bind_network(py::module_& m) {
     using namespace py::literals;
-    m.def("dense", &dense, "x"_a, "w"_a, "n"_a, "bias"_a = py::none(), "activation"_a = "identity",
-          "turned"_a = false, "bf16"_a = false, "activation(x w + bias), or with the transpose of w.");
+    m.def("dense", &dense, "x"_a, "w"_a, "n"_a, "bias"_a = py::none(), "activation"_a = "identity", "turned"_a = false,
+          "bf16"_a = false, "activation(x w + bias), or with the transpose of w.");
     m.def("outer", &outer, "x"_a, "g"_a, "bf16"_a = false, "Panels of x' g.");
     m.def("gate", &gate, "g"_a, "y"_a, "activation"_a, "g activation'(y), the derivative taken from the output y.");
     m.def("dense_grad", &dense_grad, "g"_a, "y"_a, "x"_a, "w"_a, "activation"_a = "identity", "turned"_a = false,
           "bf16"_a = false, "want_x"_a = true, "want_w"_a = true, "into"_a = py::none(),
-          "Gradients of a dense layer by x, w and bias; the one by w is added to `into`, or stepped along: (step, tensor, gradient).");
+          "Gradients of a dense layer by x, w and bias; the one by w is added to `into`, or stepped along: (step, "
+          "tensor, gradient).");
     m.def("likelihood", &likelihood, "z"_a, "x"_a, "loss"_a, "scale"_a = 1.0, "repeat"_a = 1,
           "row_scale"_a = py::none(), "want_grad"_a = true, "The loss of every row, and its gradient by z.");
     m.def("latent", &latent, "head"_a, "samples"_a = 1, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
@@ -382,8 +397,8 @@ void bind_network(py::module_& m) {
              "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
              "limit"_a = 0.0, "nesterov"_a = false)
         .def("apply", &Step::apply, "tensors"_a, "Steps tensors, given as pairs of tensor and gradient.")
-        .def_property_readonly("finite", [](const Step& s) { return s.nonfinite == 0; },
-                               "False once a stepped value was Inf or NaN.");
+        .def_property_readonly(
+            "finite", [](const Step& s) { return s.nonfinite == 0; }, "False once a stepped value was Inf or NaN.");
     m.def("column_norms", &column_norms, "w"_a, "n"_a, "Squared norms of the columns of a matrix in panels.");
     m.def("contraction", &contraction, "h"_a, "norms"_a, "activation"_a, "scale"_a = 1.0,
           "Squared Frobenius norm of a layer's Jacobian for every row, and its gradients by h and norms.");

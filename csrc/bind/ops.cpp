@@ -299,12 +299,9 @@ py::array column_sum(const py::object& x, const py::object& weight) {
 }
 
 py::array vector_math(const std::string& function, const py::array& x) {
-    const std::map<std::string, Function> names{{"exp", Function::exp},
-                                                {"log", Function::log},
-                                                {"sigmoid", Function::sigmoid},
-                                                {"softplus", Function::softplus},
-                                                {"probit", Function::probit},
-                                                {"tanh", Function::tanh}};
+    const std::map<std::string, Function> names{{"exp", Function::exp},         {"log", Function::log},
+                                                {"sigmoid", Function::sigmoid}, {"softplus", Function::softplus},
+                                                {"probit", Function::probit},   {"tanh", Function::tanh}};
     const auto f = names.find(function);
     check(f != names.end(), "function is '" + function + "'; expected exp, log, sigmoid, softplus, probit or tanh");
     const DType dtype = dtype_of(x, "x");

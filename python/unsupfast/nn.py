@@ -56,9 +56,7 @@ class Module:
         """Puts values back, in place."""
         for name, p in self.named_parameters():
             if state[name].shape != p.data.shape:
-                raise ValueError(
-                    f"{name} has shape {state[name].shape}; expected {p.data.shape}"
-                )
+                raise ValueError(f"{name} has shape {state[name].shape}; expected {p.data.shape}")
             p.data[...] = state[name]
 
     def __call__(self, x: Any) -> Any:

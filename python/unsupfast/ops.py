@@ -368,9 +368,7 @@ def _(g, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
 
 @dense.fast(adds_to=1)
 def _(g, needs, into, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
-    return _core.dense_grad(
-        g, y, x, w, activation, turned, bf16, needs[0], needs[1], into
-    )
+    return _core.dense_grad(g, y, x, w, activation, turned, bf16, needs[0], needs[1], into)
 
 
 @op

@@ -131,9 +131,7 @@ class KLSparsity:
         # kept off 0 and 1, where a saturated unit would make the divergence infinite
         active = ops.add(ops.mul(ops.mean(code, axis=0), 1 - 2e-6), 1e-6)
         p = float(self.target)
-        cross = ops.add(
-            ops.mul(ops.log(active), p), ops.mul(ops.log(ops.sub(1.0, active)), 1 - p)
-        )
+        cross = ops.add(ops.mul(ops.log(active), p), ops.mul(ops.log(ops.sub(1.0, active)), 1 - p))
         entropy = p * math.log(p) + (1 - p) * math.log(1 - p)
         return ops.mul(ops.sub(entropy * code.shape[1], ops.sum(cross)), self.weight)
 

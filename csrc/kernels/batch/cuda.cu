@@ -18,8 +18,7 @@ __global__ void __launch_bounds__(256) take_rows_kernel(const __grid_constant__ 
         T* to = clean ? clean : corrupted;
         for (int64_t j = threadIdx.x; j < p.n; j += 256) to[j] = T(0);
         __syncthreads();
-        for (int64_t e = p.x.indptr[row] + threadIdx.x; e < p.x.indptr[row + 1]; e += 256)
-            to[p.x.indices[e]] = from[e];
+        for (int64_t e = p.x.indptr[row] + threadIdx.x; e < p.x.indptr[row + 1]; e += 256) to[p.x.indices[e]] = from[e];
         __syncthreads();
         from = to;
     } else {
@@ -28,8 +27,8 @@ __global__ void __launch_bounds__(256) take_rows_kernel(const __grid_constant__ 
     }
     const T amount = T(p.amount);
     for (int64_t j = threadIdx.x; corrupted && j < p.n; j += 256) {
-        const T u = T(philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), p.draw.step,
-                                     p.draw.stream));
+        const T u =
+            T(philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), p.draw.step, p.draw.stream));
         T x = from[j];
         switch (p.corruption) {
             case Corruption::none:

@@ -114,9 +114,8 @@ struct UpdateEpilogue {
 
 template <class T>
 void dense_update(const DenseUpdate& p, const Launch& launch) {
-    multiply<T>(
-        p.k, p.n, p.m, p.x, right_panels(p.right), p.format, launch,
-        UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), p.step.nonfinite});
+    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right), p.format, launch,
+                UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), p.step.nonfinite});
 }
 
 }  // namespace

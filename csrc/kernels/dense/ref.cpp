@@ -22,8 +22,8 @@ void dense(const Dense& p) {
         for (int64_t j = 0; j < p.n; ++j) {
             T sum = 0;
             for (int64_t l = 0; l < p.k; ++l) {
-                const T w = p.turned ? ref::panel_at<T>(p.w, p.dtype, p.n, j, l)
-                                     : ref::panel_at<T>(p.w, p.dtype, p.k, l, j);
+                const T w =
+                    p.turned ? ref::panel_at<T>(p.w, p.dtype, p.n, j, l) : ref::panel_at<T>(p.w, p.dtype, p.k, l, j);
                 sum += rounded(ref::left_at<T>(p.x, i, l), p.format) * rounded(w, p.format);
             }
             static_cast<T*>(p.y)[i * p.n + j] = activate(p.act, bias ? sum + bias[j] : sum);
@@ -34,9 +34,7 @@ template <class T>
 void gate(const Gate& p) {
     const T *g = static_cast<const T*>(p.g), *y = static_cast<const T*>(p.y);
     T *rows = static_cast<T*>(p.rows), *sums = static_cast<T*>(p.sums);
-    const auto z = [&](int64_t i, int64_t j) {
-        return g[i * p.n + j] * (y ? slope(p.act, y[i * p.n + j]) : T(1));
-    };
+    const auto z = [&](int64_t i, int64_t j) { return g[i * p.n + j] * (y ? slope(p.act, y[i * p.n + j]) : T(1)); };
     if (sums)
         for (int64_t j = 0; j < p.n; ++j) {
             sums[j] = 0;
@@ -77,6 +75,8 @@ void dense_update(const DenseUpdate& p, const Launch& launch) {
 USF_REF_BY_DTYPE(Dense, dense)
 USF_REF_BY_DTYPE(Gate, gate)
 USF_REF_BY_DTYPE(DenseWeight, dense_weight)
-USF_KERNEL(ref, DenseUpdate) { p.dtype == DType::f64 ? dense_update<double>(p, launch) : dense_update<float>(p, launch); }
+USF_KERNEL(ref, DenseUpdate) {
+    p.dtype == DType::f64 ? dense_update<double>(p, launch) : dense_update<float>(p, launch);
+}
 
 }  // namespace unsupfast

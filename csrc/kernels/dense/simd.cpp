@@ -25,15 +25,15 @@ void dense(const Dense& p, const Launch& launch) {
     }
     with_activation(p.act, [&]<Activation kAct>() {
         multiply_by_rows<T>(p.m, p.n, p.k, p.x, right, p.format, launch,
-                    [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-                        for (int64_t j = 0; j < cols; j += L) {
-                            const int64_t n = least(cols - j, L);
-                            const Vec<T> b = bias ? load_n(bias + n0 + j, n) : Vec<T>{};
-                            for (int r = 0; r < rows; ++r)
-                                store_n(y + (m0 + r) * p.n + n0 + j, activate<T, kAct>(load(tile + r * kPanel + j) + b),
-                                        n);
-                        }
-                    });
+                            [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+                                for (int64_t j = 0; j < cols; j += L) {
+                                    const int64_t n = least(cols - j, L);
+                                    const Vec<T> b = bias ? load_n(bias + n0 + j, n) : Vec<T>{};
+                                    for (int r = 0; r < rows; ++r)
+                                        store_n(y + (m0 + r) * p.n + n0 + j,
+                                                activate<T, kAct>(load(tile + r * kPanel + j) + b), n);
+                                }
+                            });
     });
 }
 
@@ -89,17 +89,17 @@ void dense_weight(const DenseWeight& p, const Launch& launch) {
     T* w = static_cast<T*>(p.w);
     const T beta = T(p.beta);
     multiply_by_rows<T>(p.k, p.n, p.m, p.x, p.right, p.format, launch,
-                [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-                    T* out = w + (n0 / kPanel * p.k + m0) * kPanel;
-                    for (int r = 0; r < rows; ++r)
-                        for (int64_t j = 0; j < kPanel; j += L) {
-                            const int64_t at = r * kPanel + j;
-                            // the tile has whole vectors up to the last column, and the padding is zero
-                            Vec<T> y = j < cols ? first_n<T>(load(tile + at), cols - j) : Vec<T>{};
-                            if (beta != 0) y += load(out + at) * beta;
-                            store(out + at, y);
-                        }
-                });
+                        [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+                            T* out = w + (n0 / kPanel * p.k + m0) * kPanel;
+                            for (int r = 0; r < rows; ++r)
+                                for (int64_t j = 0; j < kPanel; j += L) {
+                                    const int64_t at = r * kPanel + j;
+                                    // the tile has whole vectors up to the last column, and the padding is zero
+                                    Vec<T> y = j < cols ? first_n<T>(load(tile + at), cols - j) : Vec<T>{};
+                                    if (beta != 0) y += load(out + at) * beta;
+                                    store(out + at, y);
+                                }
+                        });
 }
 
 template <class T, Rule kRule>

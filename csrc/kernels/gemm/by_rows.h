@@ -14,10 +14,11 @@ struct NothingAhead {
 // As multiply() of engine.h. ahead(m0, rows, n0, cols) is called before the product of a tile is computed: time to
 // prefetch what its epilogue will touch.
 template <class T, class Epilogue, class Ahead = NothingAhead>
-void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format,
-                      const Launch& launch, const Epilogue& epilogue, const Ahead& ahead = {}) {
+void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
+                      const Epilogue& epilogue, const Ahead& ahead = {}) {
     if (m == 0 || n == 0) return;
-    constexpr int64_t kBlockBytes = 512 << 10;  // of packed tiles (values fill half): they stay in the second-level cache
+    constexpr int64_t kBlockBytes =
+        512 << 10;  // of packed tiles (values fill half): they stay in the second-level cache
     const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>, threads = launch.threads ? launch.threads() : 1;
     const size_t stride = slot_bytes<T>(k);
     // two items a thread at least, where there are tiles for it; else the panels are shared out too

@@ -14,8 +14,7 @@ void latent(const Latent& p) {
             const T* head = static_cast<const T*>(p.head) + i * 2 * p.n;
             const T mean = head[j], log_variance = head[p.n + j];
             if (p.kl)
-                static_cast<T*>(p.kl)[i * p.n + j] =
-                    T(0.5) * (mean * mean + std::expm1(log_variance) - log_variance);
+                static_cast<T*>(p.kl)[i * p.n + j] = T(0.5) * (mean * mean + std::expm1(log_variance) - log_variance);
             if (!p.z) continue;
             for (int64_t s = 0; s < p.samples; ++s) {
                 const int64_t row = i * p.samples + s;

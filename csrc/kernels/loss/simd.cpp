@@ -10,7 +10,8 @@ namespace {
 template <class T>
 Vec<T> continuous_norm(Vec<T> z) {
     const Vec<T> a = max<T>(z, -z);
-    const Vec<T> rest = a < T(1e-2) ? a * (a * (T(1. / 24) - a * a * T(1. / 2880)) - T(0.5)) : log(-expm1(-max<T>(a, splat(T(1e-3)))) / a);
+    const Vec<T> rest = a < T(1e-2) ? a * (a * (T(1. / 24) - a * a * T(1. / 2880)) - T(0.5))
+                                    : log(-expm1(-max<T>(a, splat(T(1e-3)))) / a);
     return max<T>(z, Vec<T>{}) + rest;
 }
 

@@ -50,7 +50,8 @@ void contraction(const Contraction& p, const Launch& launch) {
                     }
                     partial[panel * p.m + i] = sum<T>(row);
                 }
-                for (int64_t j = j0; j < j1; j += L) store_n(by_norms + j, sums[(j - j0) / L] * scale, least(j1 - j, L));
+                for (int64_t j = j0; j < j1; j += L)
+                    store_n(by_norms + j, sums[(j - j0) / L] * scale, least(j1 - j, L));
             }
         });
     });

@@ -506,12 +506,12 @@ class NetworkEstimator(BaseEstimator):
 
     @classmethod
     def _from_state(cls, tensors, meta):
-        parameters = dict(meta["parameters"])
-        for name in _OBJECTS:
-            value = parameters.get(name)
-            if value is not None:
+        parameters = {}
+        for name, value in meta["parameters"].items():
+            if name in _OBJECTS and value is not None:
                 many = isinstance(value, list)
-                parameters[name] = [from_plain(v) for v in value] if many else from_plain(value)
+                value = [from_plain(v) for v in value] if many else from_plain(value)
+            parameters[name] = tuple(value) if isinstance(value, list) else value
         model = cls(**parameters)
         model._set_state(tensors, meta)
         return model

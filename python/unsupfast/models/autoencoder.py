@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class AutoencoderNetwork(nn.Module):
                 dtype=dtype,
                 bf16=bf16,
             )
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         ]
         decoder: list[nn.Module] = []
         for i, layer in reversed(list(enumerate(encoder))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
 from typing import Any
@@ -35,6 +36,7 @@ _KINDS = {
 }
 # Streams of random numbers, beside those of corruption.
 _TRAIN, _EVALUATE = 1, 2
+_BOUND_DRAWS = 4
 
 
 class VAENetwork(nn.Module):
@@ -44,7 +46,7 @@ class VAENetwork(nn.Module):
         def stack(widths: list[int]) -> list[nn.Module]:
             return [
                 nn.Dense(a, b, activation, rng=rng, dtype=dtype, bf16=bf16)
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in itertools.pairwise(widths)
             ]
 
         def linear(a: int, b: int) -> nn.Dense:
@@ -93,9 +95,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     network_ : Module
         ``network_.encoder`` and ``network_.decoder``.
     history_ : dict of str to list
-        One value per epoch: ``epoch``, ``seconds``, ``loss`` (what is minimised), ``reconstruction``
-        and ``kl`` (the two parts of the bound), ``learning_rate``, ``validation_loss`` (minus the
-        bound).
+        One value per epoch: ``epoch``, ``seconds``, ``loss`` (what is minimised),
+        ``reconstruction`` and ``kl`` (the two parts of the bound) or ``bound``,
+        ``learning_rate``, ``validation_loss`` (minus the bound).
     n_iter_ : int
     n_features_in_ : int
 
@@ -250,9 +252,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         z, _, kl = ops.latent(
             network.encoder(noisy), seed=draw.seed, step=draw.step & 0xFFFFFFFF, stream=_TRAIN
         )
-        reconstruction = ops.loss(
-            network.decoder(z), x, kind=self._kind, scale=self._scale()
-        )
+        reconstruction = ops.loss(network.decoder(z), x, kind=self._kind, scale=self._scale())
         divergence = ops.mul(ops.sum(kl), 1 / m)
         extras = {
             "reconstruction": float(reconstruction.data) + self._offset(x.shape[1]),
@@ -279,9 +279,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         # log p(z) - log q(z | x) = (|eps|^2 - |z|^2 + sum of log variances) / 2
         noise = np.square(eps.data).sum(axis=1)
         ratio = ops.mul(ops.sub(noise, ops.sum(ops.mul(z, z), axis=1)), 0.5)
-        weights = ops.reshape(
-            ops.sub(ratio, ops.mul(losses, self._scale())), shape=(m, samples)
-        )
+        weights = ops.reshape(ops.sub(ratio, ops.mul(losses, self._scale())), shape=(m, samples))
         shift = ops.mul(ops.sum(log_variance, axis=1), 0.5)
         return ops.add(weights, ops.reshape(shift, shape=(m, 1))), head
 
@@ -298,20 +296,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         return -float(np.mean(self._bound(X), dtype=np.float64))
 
     def _bound(self, X) -> np.ndarray:
-        """The evidence lower bound of each row, one code drawn for each."""
-        seen = 0
+        """The evidence lower bound of each row, over draws of the noise that all rows share: what
+        a row scores does not depend on the rows beside it."""
+        d = self._n_features_out
+        noise = np.random.default_rng([self._seed, 3]).standard_normal((_BOUND_DRAWS, d))
 
         def bound(rows: np.ndarray) -> np.ndarray:
-            nonlocal seen
-            z, _, kl = ops.latent(
-                self.network_.encoder(rows),
-                seed=self._seed,
-                stream=_EVALUATE,
-                first_row=seen & 0xFFFFFFFF,
-            )
-            losses = ops.row_losses(self.network_.decoder(z), rows, kind=self._kind).data
-            seen += len(rows)
-            return -(self._scale() * losses + kl.data.sum(axis=1) + self._offset(rows.shape[1]))
+            head = self.network_.encoder(rows).data
+            kl = _core.latent(head)[2].sum(axis=1)
+            sigma = np.exp(0.5 * head[:, d:])
+            z = (head[:, None, :d] + sigma[:, None] * noise).astype(head.dtype)
+            logits = self.network_.decoder(z.reshape(-1, d))
+            losses = ops.row_losses(logits, rows, kind=self._kind, repeat=_BOUND_DRAWS).data
+            mean = losses.reshape(-1, _BOUND_DRAWS).mean(axis=1)
+            return -(self._scale() * mean + kl + self._offset(rows.shape[1]))
 
         return self._by_chunks(X, bound)
 
@@ -452,7 +450,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         return self.inverse_transform(generator.standard_normal((n_samples, self._n_features_out)))
 
     def score_samples(self, X):
-        """The evidence lower bound of each row, from one code drawn for it.
+        """The evidence lower bound of each row, over four codes drawn for it.
 
         Parameters
         ----------
