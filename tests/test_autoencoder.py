@@ -202,6 +202,27 @@ def test_early_stopping_keeps_the_best_epoch():
     np.testing.assert_allclose(best, min(losses), rtol=1e-6)
 
 
+# ------------------------------------------------------------------------------------- classifier
+
+
+@pytest.mark.parametrize("pretrain", [None, "rbm", "autoencoder"])
+def test_classifier_learns_and_is_restored(pretrain, tmp_path):
+    data = load_digits()
+    X, y = (data.data / 16).astype(np.float32), np.array([f"digit {i}" for i in data.target])
+    model = uf.StackedAutoencoderClassifier(
+        (60, 40), pretrain=pretrain, pretrain_iter=3, n_iter=40, learning_rate=0.005,
+        corruption=uf.Masking(0.2), random_state=0,
+    ).fit(X[:1200], y[:1200])  # fmt: skip
+    assert model.score(X[1200:], y[1200:]) > 0.88
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
+    model.save(tmp_path / "c.safetensors")
+    other = uf.load(tmp_path / "c.safetensors")
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    assert_same(model.partial_fit(X[:50], y[:50]), other.partial_fit(X[:50], y[:50]))
+    with pytest.raises(ValueError, match="not among classes"):
+        model.partial_fit(X[:1], ["no digit"])
+
+
 # ------------------------------------------------------------------------------------ variational
 
 

@@ -17,6 +17,9 @@ import unsupfast as uf
         uf.ContractiveAutoencoder(4, n_iter=2, random_state=0),
         uf.SparseAutoencoder(4, n_iter=2, random_state=0),
         uf.StackedAutoencoder((5, 3), pretrain_iter=1, n_iter=2, random_state=0),
+        uf.StackedAutoencoderClassifier(
+            16, pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.01, batch_size=20
+        ),
         uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0),
     ]
 )

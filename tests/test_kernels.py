@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from cases import CASES as ENGINE_CASES
 from cases import (
     BIT_PRECISIONS,
     LAYOUTS,
@@ -20,6 +19,7 @@ from cases import (
     product_bound,
     thinned,
 )
+from cases import CASES as ENGINE_CASES
 from network_cases import CASES as NETWORK_CASES
 
 from unsupfast import _core

@@ -12,6 +12,7 @@ from .models.autoencoder import (
     SparseAutoencoder,
     StackedAutoencoder,
 )
+from .models.classifier import StackedAutoencoderClassifier
 from .models.rbm import RBM, BernoulliRBM
 from .models.vae import VAE
 from .penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
@@ -36,6 +37,7 @@ __all__ = [
     "SaltPepper",
     "SparseAutoencoder",
     "StackedAutoencoder",
+    "StackedAutoencoderClassifier",
     "__version__",
     "autograd",
     "build_info",

@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="for programs")
 
     # Only for the list of commands: main() hands `bench` on before this parser is asked.
-    commands.add_parser("bench", help="compare speeds (rbm, gemm)", add_help=False)
+    commands.add_parser("bench", help="compare speeds (rbm, autoencoder, gemm)", add_help=False)
     return parser
 
 

@@ -152,3 +152,25 @@ def run_epochs(plan: Plan) -> None:
             break
     if best_state is not None:
         plan.restore(best_state)
+
+
+class Progress:
+    """A tqdm bar over the rows of an epoch, or nothing."""
+
+    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int):
+        self._bar = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=rows, desc=f"epoch {epoch}/{n_epochs}", unit="rows", leave=False)
+
+    def __enter__(self):
+        return self if self._bar is not None else None
+
+    def __call__(self, done: int) -> None:
+        assert self._bar is not None
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *error) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -20,7 +20,7 @@ void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void
     constexpr int64_t kBlockBytes =
         512 << 10;  // of packed tiles (values fill half): they stay in the second-level cache
     const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>, threads = launch.threads ? launch.threads() : 1;
-    const size_t stride = slot_bytes<T>(k);
+    const size_t stride = slots_for<T>(a, m, k, format, tiles).stride;
     // two items a thread at least, where there are tiles for it; else the panels are shared out too
     const int64_t most_tiles = most(1, least(8, kBlockBytes / int64_t(stride)));
     const int64_t block = least(most_tiles, most(1, tiles / (2 * threads)));

@@ -1,4 +1,4 @@
-"""Speed comparisons: ``unsupfast bench rbm`` and ``unsupfast bench gemm``."""
+"""Speed comparisons: ``unsupfast bench rbm``, ``autoencoder`` and ``gemm``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status: 0, or 2 for a wrong option value.
     """
-    from . import gemm, harness, rbm
+    from . import autoencoder, gemm, harness, rbm
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=int, help="same for everybody (default: all cores)")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     common.add_argument("--no-json", action="store_true", help="print only")
     parser = argparse.ArgumentParser(prog="unsupfast bench", description=__doc__)
     suites = parser.add_subparsers(dest="suite", required=True)
-    for name, module in (("rbm", rbm), ("gemm", gemm)):
+    for name, module in (("rbm", rbm), ("autoencoder", autoencoder), ("gemm", gemm)):
         module.add_arguments(suites.add_parser(name, parents=[common], help=module.__doc__))
     args = parser.parse_args(argv)
     if args.quick:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stderr.isatty():
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
-    module = {"rbm": rbm, "gemm": gemm}[args.suite]
+    module = {"rbm": rbm, "autoencoder": autoencoder, "gemm": gemm}[args.suite]
     before = harness.bandwidth()
     results = module.run(args, threads, say)
     say("")

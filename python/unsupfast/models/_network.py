@@ -26,7 +26,7 @@ from ..io import load_state, save_model
 from ..ops import ACTIVATIONS
 from ..optim import Optimizer, Schedule, make_optimizer
 from ..penalties import from_plain, to_plain
-from ..training import DivergenceError, Plan, run_epochs, schedule_value
+from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._rbm_core import seed_from
 
 __all__ = ["Draw", "NetworkEstimator", "check_integer", "check_option", "check_real"]
@@ -362,7 +362,7 @@ class NetworkEstimator(BaseEstimator):
             if self.shuffle:
                 order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
             means.clear()
-            with _Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as tick:
+            with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as tick:
                 means.update(self._train_rows(X, y, order, epoch - 1, self.batch_size, tick))
 
         def measure(epoch: int) -> dict[str, float]:
@@ -538,25 +538,3 @@ class NetworkEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-class _Progress:
-    """A tqdm bar over the rows of an epoch, or nothing."""
-
-    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int):
-        self._bar = None
-        if shown:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=rows, desc=f"epoch {epoch}/{n_epochs}", unit="rows", leave=False)
-
-    def __enter__(self):
-        return self if self._bar is not None else None
-
-    def __call__(self, done: int) -> None:
-        assert self._bar is not None
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *error) -> None:
-        if self._bar is not None:
-            self._bar.close()
