@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import autograd, datasets, nn, ops, optim, plot
+from . import autograd, datasets, latent, nn, ops, optim, plot
 from ._build import build_info, get_num_threads, set_num_threads
 from .io import load
 from .models.autoencoder import (
@@ -43,6 +43,7 @@ __all__ = [
     "build_info",
     "datasets",
     "get_num_threads",
+    "latent",
     "load",
     "nn",
     "ops",

@@ -386,10 +386,7 @@ def check_grads(
     weights = [rng.standard_normal(y.shape) for y in outputs(*map(Tensor, points))]
 
     def scalar(*xs: Any) -> Any:
-        from . import ops
-
-        parts = zip(outputs(*xs), weights, strict=True)
-        return sum((ops.sum(ops.mul(y, w)) for y, w in parts), start=Tensor(np.float64(0)))
+        return _weighted_sum(outputs(*xs), weights)
 
     def value(xs: Sequence[np.ndarray]) -> float:
         return float(scalar(*map(Tensor, xs)).data)
@@ -411,17 +408,22 @@ def check_grads(
         return
 
     def slope(*xs: Any) -> Any:
-        from . import ops
-
         xs = tuple(x if x.requires_grad else Tensor(x.data, True) for x in xs)
-        gradients = grad(scalar(*xs), xs, create_graph=True)
-        parts = zip(gradients, direction, strict=True)
-        return sum((ops.sum(ops.mul(g, d)) for g, d in parts), start=Tensor(np.float64(0)))
+        return _weighted_sum(grad(scalar(*xs), xs, create_graph=True), direction)
 
     try:
         check_grads(slope, points, order=order - 1, step=step, tolerance=tolerance * 10, rng=rng)
     except AssertionError as error:
         raise AssertionError(f"order {order}: {error}") from None
+
+
+def _weighted_sum(ys: Sequence[Any], weights: Sequence[np.ndarray]) -> Any:
+    from . import ops  # which imports this module
+
+    total: Any = Tensor(np.float64(0))
+    for y, w in zip(ys, weights, strict=True):
+        total = ops.add(total, ops.sum(ops.mul(y, w)))
+    return total
 
 
 def _close(a: Any, b: Any, tolerance: float, what: str) -> None:

@@ -93,13 +93,13 @@ def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Ca
     code = last // 2
     act = torch.relu if task.kind == "vae" else torch.sigmoid
     linears = [torch.nn.Linear(a, b) for a, b in task.layers]
-    parameters = [p for layer in linears for p in layer.parameters()]
+    parameters: list[Any] = [p for layer in linears for p in layer.parameters()]
     if task.kind in ("cae", "dae"):
         parameters = [linears[0].weight, linears[0].bias, linears[1].bias]
     optimizer = torch.optim.Adam(parameters, RATE, fused=True)
 
     def loss(x: Any) -> Any:
-        total = 0.0
+        total: Any = 0.0
         if task.kind in ("cae", "dae"):
             weight = linears[0].weight
             noisy = x * (torch.rand_like(x) >= MASKED) if task.kind == "dae" else x
@@ -167,7 +167,7 @@ def _jax_setup(task: Task) -> Callable[[], Any]:
 
     def loss(parameters: Any, x: Any, key: Any) -> Any:
         weights, biases = parameters
-        total = 0.0
+        total: Any = 0.0
         if tied:
             noisy = x
             if task.kind == "dae":

@@ -52,7 +52,7 @@ def check_integer(owner: Any, name: str, low: int) -> None:
 
 
 def check_real(owner: Any, name: str, low: float, high: float = math.inf, *, above=False) -> None:
-    value = getattr(owner, name)
+    value: Any = getattr(owner, name)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}; expected a number")
     if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
@@ -107,7 +107,7 @@ class NetworkEstimator(BaseEstimator):
     verbose: int
     random_state: Any
 
-    network_: nn.Module
+    network_: Any  # a Module
     history_: dict[str, list[float]]
     n_iter_: int
     n_features_in_: int
@@ -273,7 +273,7 @@ class NetworkEstimator(BaseEstimator):
             self._average = self.network_.get_state()
             return
         # the average forgets its start: early steps count with 1 / t
-        decay = min(self.ema, 1 - 1 / (self._optimizer_state.step_count + 1))
+        decay = min(float(self.ema or 0.0), 1 - 1 / (self._optimizer_state.step_count + 1))
         for name, p in self.network_.named_parameters():
             average = self._average[name]
             average *= decay
