@@ -181,8 +181,8 @@ class Op:
             return y
         node = Node(self, tuple(arrays), options, y, tuple(parents)) if recorded else None
         if isinstance(y, tuple):
-            return tuple(_tensor(a, node and (node, i)) for i, a in enumerate(y))
-        return _tensor(y, node and (node, 0))
+            return tuple(_tensor(a, (node, i) if node else None) for i, a in enumerate(y))
+        return _tensor(y, (node, 0) if node else None)
 
     def gradients(self, node: Node, g: Any, record: bool, into: Any) -> Sequence[Any]:
         """The gradients by the inputs of `node`, given those by its outputs."""
@@ -285,10 +285,10 @@ def grad(
                     if key in owned:
                         into = sums[key][parent[1]]
                     takers = wanted.get((key, parent[1]), ())
-                    if consumer is not None and waiting[key] == 1 and len(takers) == 1:
-                        if key in owned or key not in sums:
-                            into = consumer.into(takers[0], into)
-                            sums.pop(key, None)
+                    last = waiting[key] == 1 and (key in owned or key not in sums)
+                    if last and len(takers) == 1 and hasattr(consumer, "into"):
+                        into = consumer.into(takers[0], into)
+                        sums.pop(key, None)
             multiple = isinstance(node.outputs, tuple)
             if all(v is None for v in gs):
                 gradients: Sequence[Any] = [None] * len(parents)
@@ -296,7 +296,7 @@ def grad(
                 gradients = operation.gradients(
                     node, tuple(gs) if multiple else gs[0], create_graph, into
                 )
-            gs = None
+            del gs
             for position, parent in enumerate(parents):
                 if parent is None:
                     continue

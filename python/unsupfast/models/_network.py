@@ -55,7 +55,8 @@ def check_real(owner: Any, name: str, low: float, high: float = math.inf, *, abo
     value: Any = getattr(owner, name)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}; expected a number")
-    if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
+    number = float(value)
+    if not (low < number if above else low <= number) or not number <= high or math.isinf(number):
         raise ValueError(
             f"{name} is {value}; expected a value in {'(' if above else '['}{low}, {high}]"
         )
