@@ -246,84 +246,98 @@ def grad(
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor) or x._source is None:
             raise ValueError(f"xs[{i}] does not require a gradient")
-    found: list[Any] = [None] * len(xs)
     wanted: dict[tuple[int, int], list[int]] = {}
     for i, x in enumerate(xs):
         node, index = x._source  # type: ignore[misc]
         wanted.setdefault((id(node), index), []).append(i)
+    found: list[Any] = [None] * len(xs)
 
-    sums: dict[int, list[Any]] = {}  # node -> gradient by each output
-    owned: set[int] = set()  # nodes whose gradient only we hold
+    def take(i: int, value: Any) -> None:
+        found[i] = value
+
     if isinstance(y, Tensor) and y._source is not None:
-        root, index = y._source
-        waiting = _uses(root)
         start = np.ones(y.shape, y.dtype) if g is None else g
-        if create_graph and not isinstance(start, Tensor):
-            start = Tensor(start)
-        elif not create_graph and isinstance(start, Tensor):
+        if create_graph:
+            start = start if isinstance(start, Tensor) else Tensor(start)
+        elif isinstance(start, Tensor):
             start = start.data
-        sums[id(root)] = _slots(root)
-        sums[id(root)][index] = start
-        ready = [root]
-        while ready:
-            node = ready.pop()
-            gs = sums.pop(id(node))
-            for index, value in enumerate(gs):
-                for i in wanted.get((id(node), index), ()) if value is not None else ():
-                    if consumer is not None:
-                        consumer(i, value)
-                    else:
-                        found[i] = value
-            if node.operation is None:
-                continue
-            operation, parents = node.operation, node.parents
-            into = None
-            if operation.adds_to is not None and not create_graph:
-                parent = parents[operation.adds_to]
-                if parent is not None:
-                    key = id(parent[0])
-                    if key in owned:
-                        into = sums[key][parent[1]]
-                    takers = wanted.get((key, parent[1]), ())
-                    last = waiting[key] == 1 and (key in owned or key not in sums)
-                    if last and len(takers) == 1 and hasattr(consumer, "into"):
-                        into = consumer.into(takers[0], into)
-                        sums.pop(key, None)
-            multiple = isinstance(node.outputs, tuple)
-            if all(v is None for v in gs):
-                gradients: Sequence[Any] = [None] * len(parents)
-            else:
-                gradients = operation.gradients(
-                    node, tuple(gs) if multiple else gs[0], create_graph, into
-                )
-            del gs
-            for position, parent in enumerate(parents):
-                if parent is None:
-                    continue
-                before, index = parent
-                value = gradients[position]
-                if value is not None:
-                    slots = sums.setdefault(id(before), _slots(before))
-                    old = slots[index]
-                    if old is None:
-                        slots[index] = value
-                        if position == operation.adds_to and not create_graph:
-                            owned.add(id(before))
-                    elif not (position == operation.adds_to and value is into):
-                        slots[index] = old + value
-                        owned.discard(id(before))
-                waiting[id(before)] -= 1
-                if waiting[id(before)] == 0:
-                    sums.setdefault(id(before), _slots(before))
-                    # Leaves first: what is complete is handed on at once.
-                    ready.append(before) if before.operation is None else ready.insert(0, before)
-            gradients = ()
+        _Sweep(wanted, consumer or take, create_graph).run(*y._source, start)
     if consumer is None:
         for i, x in enumerate(xs):
             if found[i] is None:
                 zeros = np.zeros(x.shape, x.dtype)
                 found[i] = Tensor(zeros) if create_graph else zeros
     return found
+
+
+class _Sweep:
+    """One walk over the tape, from an output back to the leaves."""
+
+    def __init__(self, wanted: dict[tuple[int, int], list[int]], consumer: Any, record: bool):
+        self.wanted, self.consumer, self.record = wanted, consumer, record
+        self.sums: dict[int, list[Any]] = {}  # node -> gradient by each output, so far
+        self.owned: set[int] = set()  # nodes whose gradient only we hold
+        self.waiting: dict[int, int] = {}  # node -> uses whose gradient is still to come
+
+    def run(self, root: Node, index: int, start: Any) -> None:
+        self.waiting = _uses(root)
+        self.sums[id(root)] = _slots(root)
+        self.sums[id(root)][index] = start
+        leaves: list[Node] = []
+        others = [root]
+        while leaves or others:
+            # Leaves first: what is complete is handed on at once.
+            node = leaves.pop() if leaves else others.pop()
+            gs = self.sums.pop(id(node), None) or _slots(node)
+            for index, value in enumerate(gs):
+                if value is not None:
+                    for i in self.wanted.get((id(node), index), ()):
+                        self.consumer(i, value)
+            if node.operation is None:
+                continue
+            into = self.destination(node)
+            gradients: Sequence[Any] = ()
+            if any(value is not None for value in gs):
+                g = tuple(gs) if isinstance(node.outputs, tuple) else gs[0]
+                gradients = node.operation.gradients(node, g, self.record, into)
+            for position, parent in enumerate(node.parents):
+                if parent is None:
+                    continue
+                before, index = parent
+                if gradients:
+                    self.add(node.operation, position, before, index, gradients[position], into)
+                self.waiting[id(before)] -= 1
+                if self.waiting[id(before)] == 0:
+                    (leaves if before.operation is None else others).append(before)
+
+    def destination(self, node: Node) -> Any:
+        """Where a fast rule is to put the gradient that it owns; see :meth:`Op.fast`."""
+        position = node.operation.adds_to if node.operation else None
+        parent = None if position is None else node.parents[position]
+        if parent is None or self.record:
+            return None
+        key = id(parent[0])
+        into = self.sums[key][parent[1]] if key in self.owned else None
+        takers = self.wanted.get((key, parent[1]), ())
+        last = self.waiting[key] == 1 and (key in self.owned or key not in self.sums)
+        if last and len(takers) == 1 and hasattr(self.consumer, "into"):
+            into = self.consumer.into(takers[0], into)
+            self.sums.pop(key, None)
+        return into
+
+    def add(self, operation: Op, position: int, node: Node, index: int, g: Any, into: Any) -> None:
+        """Adds a gradient to those that other uses of the same output gave."""
+        if g is None:
+            return
+        key, fresh = id(node), position == operation.adds_to and not self.record
+        slots = self.sums.setdefault(key, _slots(node))
+        if slots[index] is None:
+            slots[index] = g
+            if fresh:
+                self.owned.add(key)
+        elif not (fresh and g is into):  # else it was added in place
+            slots[index] = slots[index] + g
+            self.owned.discard(key)
 
 
 def _slots(node: Node) -> list[Any]:
