@@ -11,20 +11,32 @@ import typing
 __all__: list[str] = [
     "PackedProduct",
     "Rbm",
+    "Step",
     "TrainOptions",
     "available_isas",
     "build_facts",
     "catalogue",
+    "column_norms",
     "column_sum",
+    "contraction",
+    "dense",
+    "dense_grad",
+    "gate",
     "get_isa",
     "get_num_threads",
     "half_step",
+    "latent",
+    "latent_grad",
+    "likelihood",
     "matmul",
     "measure_bandwidth",
     "measure_peak",
+    "outer",
     "pack_bits",
     "set_isa",
     "set_num_threads",
+    "take_rows",
+    "trim_memory",
     "turn_bits",
     "uniforms",
     "vector_math",
@@ -179,6 +191,32 @@ class Rbm:
     @step.setter
     def step(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
+class Step:
+    """
+    One step of gradient descent on any number of tensors (p, m, v, decay), in place.
+    """
+    def __init__(
+        self,
+        rule: str,
+        rate: typing.SupportsFloat | typing.SupportsIndex,
+        beta1: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
+        eps: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
+        step: typing.SupportsInt | typing.SupportsIndex = 1,
+        scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        limit: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        nesterov: bool = False,
+    ) -> None: ...
+    def apply(self, tensors: collections.abc.Sequence[tuple[tuple, numpy.ndarray]]) -> None:
+        """
+        Steps tensors, given as pairs of tensor and gradient.
+        """
+    @property
+    def finite(self) -> bool:
+        """
+        False once a stepped value was Inf or NaN.
+        """
+
 def available_isas() -> list[str]:
     """
     Instruction sets that this build and processor can run, slowest first.
@@ -194,9 +232,58 @@ def catalogue() -> dict[str, list[str]]:
     Every operation and the backends that have a kernel for it.
     """
 
+def column_norms(w: numpy.ndarray, n: typing.SupportsInt | typing.SupportsIndex) -> numpy.ndarray:
+    """
+    Squared norms of the columns of a matrix in panels.
+    """
+
 def column_sum(x: typing.Any, weight: typing.Any = None) -> numpy.ndarray:
     """
     Weighted sum of the rows of x.
+    """
+
+def contraction(
+    h: numpy.ndarray,
+    norms: numpy.ndarray,
+    activation: str,
+    scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+) -> tuple:
+    """
+    Squared Frobenius norm of a layer's Jacobian for every row, and its gradients by h and norms.
+    """
+
+def dense(
+    x: numpy.ndarray,
+    w: numpy.ndarray,
+    n: typing.SupportsInt | typing.SupportsIndex,
+    bias: typing.Any = None,
+    activation: str = "identity",
+    turned: bool = False,
+    bf16: bool = False,
+) -> numpy.ndarray:
+    """
+    activation(x w + bias), or with the transpose of w.
+    """
+
+def dense_grad(
+    g: numpy.ndarray,
+    y: numpy.ndarray,
+    x: numpy.ndarray,
+    w: numpy.ndarray,
+    activation: str = "identity",
+    turned: bool = False,
+    bf16: bool = False,
+    want_x: bool = True,
+    want_w: bool = True,
+    into: typing.Any = None,
+) -> tuple:
+    """
+    Gradients of a dense layer by x, w and bias; the one by w is added to `into`, or stepped along: (step, tensor, gradient).
+    """
+
+def gate(g: numpy.ndarray, y: numpy.ndarray, activation: str) -> numpy.ndarray:
+    """
+    g activation'(y), the derivative taken from the output y.
     """
 
 def get_isa() -> str:
@@ -227,6 +314,38 @@ def half_step(
     One Gibbs half-step: mean, sample and log_partition.
     """
 
+def latent(
+    head: numpy.ndarray,
+    samples: typing.SupportsInt | typing.SupportsIndex = 1,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> tuple:
+    """
+    Reparameterised codes, their noise, and the divergence of every dimension.
+    """
+
+def latent_grad(
+    head: numpy.ndarray, eps: numpy.ndarray, gz: typing.Any = None, gkl: typing.Any = None
+) -> numpy.ndarray:
+    """
+    The gradient of `latent` by head.
+    """
+
+def likelihood(
+    z: numpy.ndarray,
+    x: numpy.ndarray,
+    loss: str,
+    scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    repeat: typing.SupportsInt | typing.SupportsIndex = 1,
+    row_scale: typing.Any = None,
+    want_grad: bool = True,
+) -> tuple:
+    """
+    The loss of every row, and its gradient by z.
+    """
+
 def matmul(
     a: typing.Any,
     b: numpy.ndarray,
@@ -250,6 +369,11 @@ def measure_peak(
     Best rate of register-only multiply-adds on all threads, FLOP/s.
     """
 
+def outer(x: numpy.ndarray, g: numpy.ndarray, bf16: bool = False) -> numpy.ndarray:
+    """
+    Panels of x' g.
+    """
+
 def pack_bits(
     x: numpy.ndarray, order: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]
 ) -> numpy.ndarray:
@@ -265,6 +389,25 @@ def set_isa(name: str) -> None:
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the number of threads; n <= 0 means all processors this process may run on.
+    """
+
+def take_rows(
+    x: typing.Any,
+    index: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    cols: typing.SupportsInt | typing.SupportsIndex,
+    corruption: str = "none",
+    amount: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> tuple:
+    """
+    Rows of x, and the same rows corrupted.
+    """
+
+def trim_memory() -> None:
+    """
+    Hands memory kept for reuse back to the system.
     """
 
 def turn_bits(x: typing.Annotated[numpy.typing.ArrayLike, numpy.bool]) -> numpy.ndarray:

@@ -270,7 +270,8 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def _with_classes(settings: dict[str, Any]) -> dict[str, Any]:
