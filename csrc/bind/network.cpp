@@ -4,6 +4,7 @@
 #include "kernels/batch/op.h"
 #include "kernels/dense/op.h"
 #include "kernels/latent/op.h"
+#include "kernels/layout/op.h"
 #include "kernels/loss/op.h"
 #include "kernels/optim/op.h"
 #include "kernels/penalty/op.h"

@@ -3,6 +3,7 @@
 
 #include "kernels/dense/act.h"
 #include "kernels/gemm/engine.cuh"
+#include "kernels/layout/op.h"
 #include "kernels/optim/step.cuh"
 
 namespace unsupfast {

@@ -3,6 +3,7 @@
 
 #include "kernels/dense/act_simd.h"
 #include "kernels/gemm/by_rows.h"
+#include "kernels/layout/op.h"
 #include "kernels/optim/step.h"
 
 namespace unsupfast {
