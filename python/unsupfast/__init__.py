@@ -5,8 +5,8 @@ from __future__ import annotations
 from . import autograd, datasets, latent, nn, ops, optim, plot
 from ._build import build_info, get_num_threads, set_num_threads
 from .io import load
-from .models.autoencoder import (
-    Autoencoder,
+from .models.autoencoder import Autoencoder
+from .models.autoencoder_variants import (
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     SparseAutoencoder,
