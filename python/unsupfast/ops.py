@@ -493,7 +493,7 @@ def _(g, y, w, *, n):
     width = _shape(w)[0] * PANEL
     row = g if width == n else reshape(pad_columns(reshape(g, shape=(1, n)), start=0, width=width),
                                        shape=(width,))  # fmt: skip
-    return (mul(mul(w, 2.0), reshape(row, shape=(_shape(w)[0], 1, PANEL))),)
+    return (mul(w, reshape(mul(row, 2.0), shape=(_shape(w)[0], 1, PANEL))),)
 
 
 @op
