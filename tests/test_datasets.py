@@ -613,3 +613,43 @@ def test_stream_refuses_at_the_call(source, size, options, error, message) -> No
 def test_stream_refuses_bad_items(items, message) -> None:
     with pytest.raises(ValueError, match=message):
         list(stream_batches(items, 5))
+
+
+# ------------------------------------------------------------------------ dynamic binarisation
+
+
+def test_binarized_draws_anew_in_every_pass():
+    X = np.repeat([[0.0, 0.2, 0.5, 1.0]], 20_000, axis=0)
+    stream = datasets.Binarized(X, random_state=3, batch_rows=6000)
+    first, second = (np.concatenate(list(stream)) for _ in range(2))
+    assert first.shape == second.shape == X.shape and first.dtype == np.float32
+    assert set(np.unique(first)) == {0, 1}
+    assert stream.passes == 2
+    for drawn in (first, second):
+        # four standard errors
+        assert np.abs(drawn.mean(axis=0) - X[0]).max() < 4 * 0.5 / np.sqrt(len(X))
+    assert (first[:, 1:3] != second[:, 1:3]).mean() > 0.3
+    again = datasets.Binarized(X, random_state=3, passes=1)
+    np.testing.assert_array_equal(np.concatenate(list(again)).mean(axis=0)[[0, 3]], [0, 1])
+    resumed = datasets.Binarized(X, random_state=3, passes=1, batch_rows=6000)
+    np.testing.assert_array_equal(np.concatenate(list(resumed)), second)
+
+
+def test_binarized_visits_every_row_once():
+    X = np.eye(50)
+    rows = np.concatenate(list(datasets.Binarized(X, batch_rows=7)))
+    np.testing.assert_array_equal(rows.sum(axis=0), np.ones(50))
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "message"),
+    [
+        (np.zeros(3), {}, "shape"),
+        ([[0.5, 1.5]], {}, r"\[0, 1\]"),
+        ([[0.5, np.nan]], {}, r"\[0, 1\]"),
+        ([[0.5]], {"batch_rows": 0}, "batch_rows"),
+    ],
+)
+def test_binarized_refuses(X, options, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.Binarized(X, **options)
