@@ -18,6 +18,13 @@ USF_HD T softplus(T x) {
     return (x > 0 ? x : T(0)) + T(log1p(exp(x > 0 ? -x : x)));
 }
 
+// The largest T that is not above u in [0, 1): u < p decides the same for every p of type T.
+template <class T>
+USF_HD T rounded_down(double u) {
+    const T x = T(u);
+    return double(x) > u ? T(nextafterf(float(x), 0.0f)) : x;  // only a float can be above
+}
+
 // The standard normal quantile of (u + 2^-25) for u a multiple of 2^-24 in [0, 1): Giles, "Approximating
 // the erfinv function" (GPU Computing Gems 2, 2011), single-precision polynomials. |z| <= 5.4.
 template <class T>

@@ -360,7 +360,7 @@ def softplus(x):
 
 
 def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1.0, density=0.5,
-                   layout="C", binary=False, draw=None, large=False):  # fmt: skip
+                   layout="C", binary=False, draw=None, given=False, large=False):  # fmt: skip
     draw = draw or {}
 
     def make(rng, dtype):
@@ -373,6 +373,8 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
             inputs["sigma"] = rng.uniform(0.5, 2, n).astype(dtype)
         if scaled:
             inputs["k_scale"] = rng.uniform(0.5, 2, k).astype(dtype)
+        if given:
+            inputs["uniforms"] = rng.random((m, n))
         return inputs
 
     def run(inputs, precision):
@@ -394,7 +396,7 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
         terms = softplus(x) - (softplus(part * x) if ratio >= 0 else 0)
         size = softplus(x) + (softplus(part * x) if ratio >= 0 else 0)
         term_off = (1 + max(part, 0)) * off + 8 * u * size
-        draws = uniforms(m, n, **draw).astype(np.float64)
+        draws = inputs["uniforms"] if given else uniforms(m, n, **draw).astype(np.float64)
         if gaussian:
             mean, mean_off = x, off
             z = special.ndtri(draws + 2.0**-25)
@@ -418,7 +420,7 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
 
     options = "-gaussian" * gaussian + "-scaled" * scaled + f"-x{scale}" * (scale != 1)
     options += f"-ratio{ratio}" * (ratio >= 0) + "-draw" * bool(draw) + "-binary" * binary
-    options += f"-{density}{layout}"
+    options += "-given" * given + f"-{density}{layout}"
     precisions = BIT_PRECISIONS if layout == "bits" else PRECISIONS
     return Case("HalfStep", f"{m}x{n}x{k}{options}", make, run, reference, precisions, large=large)
 
@@ -427,6 +429,8 @@ def half_step_cases():
     draw = {"seed": 0x123456789ABCDEF0, "step": 7, "stream": 3, "first_row": 1000}
     for i, shape in enumerate(SHAPES):
         yield half_step_case(*shape, gaussian=i % 3 == 2, draw=draw if i % 2 else None)
+        yield half_step_case(*shape, given=True)
+    yield half_step_case(100, 333, 301, given=True, layout="bits", binary=True, large=True)
     for gaussian in (False, True):
         for scaled in (False, True):
             for ratio in (-1.0, 0.0, 0.97):

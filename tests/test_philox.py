@@ -74,6 +74,36 @@ def test_the_half_step_draws_these_numbers(isa):
     assert 0 < out["sample"].mean() < 1
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_given_uniforms_are_compared_as_float64(isa, precision):
+    rows, cols = 37, 100
+    rng = np.random.default_rng(0)
+    operands = (np.ones((rows, 2), precision), np.zeros((2, cols), precision))
+    bias = rng.standard_normal(cols).astype(precision)
+    mean = _core.half_step(*operands, bias, precision=precision)["mean"].astype(np.float64)
+    edge = np.where(rng.random(mean.shape) < 0.5, mean, np.nextafter(mean, 0))
+    out = _core.half_step(*operands, bias, precision=precision, uniforms=edge)
+    np.testing.assert_array_equal(out["sample"], edge < mean)
+    np.testing.assert_array_equal(out["bits"], edge < mean)
+    # a unit that is surely on, or off, is that for the uniform nearest to saying otherwise
+    for x, expected in ((100, 1), (-1000, 0)):
+        last = np.full(mean.shape, 1 - 2.0**-53 if expected else 2.0**-53)
+        out = _core.half_step(
+            *operands, np.full(cols, x, precision), precision=precision, uniforms=last
+        )
+        np.testing.assert_array_equal(out["sample"], expected)
+
+
+def test_given_uniforms_are_checked():
+    a, b, bias = np.ones((3, 2), np.float32), np.ones((2, 4), np.float32), np.ones(4, np.float32)
+    with pytest.raises(ValueError, match=r"uniforms has shape \(4, 3\)"):
+        _core.half_step(a, b, bias, uniforms=np.zeros((4, 3)))
+    with pytest.raises(TypeError, match="uniforms"):
+        _core.half_step(a, b, bias, uniforms=np.zeros((3, 4), np.float32))
+    with pytest.raises(ValueError, match="Bernoulli"):
+        _core.half_step(a, b, bias, sigma=bias, uniforms=np.zeros((3, 4)))
+
+
 def test_range_and_resolution():
     u = _core.uniforms(2000, 1000, 3)
     assert u.min() >= 0 and u.max() < 1

@@ -105,6 +105,32 @@ inline CsrArgument csr_argument(const py::tuple& t, DType dtype, int64_t cols, c
     return {n, p, j, values.data(), py::make_tuple(indptr, indices, values)};
 }
 
+// Wraps a function that returns an array of n uniforms for a loop that runs without the GIL.
+class UniformSource {
+  public:
+    explicit UniformSource(py::object function) : function_(std::move(function)) {}
+    std::function<const double*(int64_t)> function() {
+        return [this](int64_t n) -> const double* {
+            py::gil_scoped_acquire gil;
+            try {
+                array_ = function_(n);
+                return static_cast<const double*>(contiguous(array_, "uniforms", DType::f64, {n}).data());
+            } catch (...) {
+                error_ = std::current_exception();
+                return nullptr;
+            }
+        };
+    }
+    void rethrow() {
+        if (error_) std::rethrow_exception(error_);
+    }
+
+  private:
+    py::object function_;
+    py::array array_;
+    std::exception_ptr error_;
+};
+
 // Wraps a Python callback for a loop that runs without the GIL: called at most every 50 ms and after the
 // last unit of work; it also lets Ctrl-C through. A callback that returns False or raises stops the loop.
 class Ticker {

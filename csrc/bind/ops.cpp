@@ -157,7 +157,7 @@ class PackedProduct {
 
 py::dict half_step(const py::object& states, const py::array& weights, const py::array& bias, const py::object& sigma,
                    const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
-                   uint32_t first_row, const std::string& precision) {
+                   uint32_t first_row, const std::string& precision, const py::object& uniforms) {
     const LeftArgument left = left_argument(states, "states", dtype_of(weights, "weights"));
     const DType dtype = left.dtype, format = format_for(precision, left);
     const int64_t n = weights.shape(1);
@@ -178,6 +178,9 @@ py::dict half_step(const py::object& states, const py::array& weights, const py:
     p.scale = scale;
     p.ratio = ratio;
     p.draw = {seed, step, stream, first_row};
+    check(uniforms.is_none() || p.unit == Unit::bernoulli, "given uniforms are for Bernoulli units");
+    if (!uniforms.is_none())
+        p.draw.given = static_cast<const double*>(contiguous(uniforms, "uniforms", DType::f64, {left.m, n}).data());
     p.dtype = dtype;
     p.format = format;
     py::array mean = new_array(dtype, {left.m, n}), sample = new_array(dtype, {left.m, n}),
@@ -365,7 +368,8 @@ void bind_ops(py::module_& m) {
              "sample[...] = Bernoulli(sigmoid(a b))");
     m.def("half_step", &half_step, "states"_a, "weights"_a, "bias"_a, "sigma"_a = py::none(), "k_scale"_a = py::none(),
           "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
-          "precision"_a = "float32", "One Gibbs half-step: mean, sample and log_partition.");
+          "precision"_a = "float32", "uniforms"_a = py::none(),
+          "One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them.");
     m.def("weight_update", &weight_update, "visible"_a, "hidden"_a, "weights"_a, "velocity"_a, "contrast"_a,
           "row_scale"_a = py::none(), "rank_one"_a = std::vector<std::pair<py::array, py::array>>{}, "rate"_a = 1.0,
           "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",

@@ -50,7 +50,8 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("centering", &TrainOptions::centering)
         .def_readwrite("sparsity_target", &TrainOptions::sparsity_target)
         .def_readwrite("sparsity_cost", &TrainOptions::sparsity_cost)
-        .def_readwrite("learn_sigma", &TrainOptions::learn_sigma);
+        .def_readwrite("learn_sigma", &TrainOptions::learn_sigma)
+        .def_readwrite("balanced", &TrainOptions::balanced);
 
     py::class_<Rbm>(m, "Rbm", "A restricted Boltzmann machine in packed form.")
         .def(py::init([](int64_t visibles, int64_t hiddens, bool gaussian, const std::string& dtype,
@@ -122,7 +123,7 @@ void bind_rbm(py::module_& m) {
         .def(
             "train",
             [](Rbm& r, const py::object& x, const py::array_t<int64_t, py::array::c_style>& order,
-               const py::object& weight, const TrainOptions& o, const py::object& callback) {
+               const py::object& weight, TrainOptions o, const py::object& callback, const py::object& uniforms) {
                 const RowsArgument rows = rows_argument(x, r.dtype, r.visibles, "X");
                 const int64_t* index = order.data();
                 for (int64_t i = 0; i < order.size(); ++i)
@@ -131,18 +132,23 @@ void bind_rbm(py::module_& m) {
                 check(!o.persistent || r.n_chains > 0, "persistent training needs chains");
                 const void* w = nullptr;
                 if (!weight.is_none()) w = contiguous(weight, "sample_weight", r.dtype, {rows.rows.count}).data();
+                check(uniforms.is_none() || r.visible == Unit::bernoulli, "given uniforms are for Bernoulli units");
+                UniformSource source(uniforms);
+                if (!uniforms.is_none()) o.uniforms = source.function();
                 Ticker ticker(callback, order.size());
                 std::optional<Diverged> diverged;
                 {
                     py::gil_scoped_release release;
                     diverged = r.train(rows.rows, index, order.size(), w, o, ticker.function());
                 }
+                source.rethrow();
                 ticker.rethrow();
                 if (!diverged) return py::object(py::none());
                 return py::object(py::make_tuple(diverged->batch, diverged->tensor));
             },
-            "X"_a, "order"_a, "sample_weight"_a, "options"_a, "callback"_a = py::none(),
-            "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.")
+            "X"_a, "order"_a, "sample_weight"_a, "options"_a, "callback"_a = py::none(), "uniforms"_a = py::none(),
+            "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite. "
+            "uniforms(n), if given, returns the next n random numbers.")
         .def(
             "hidden_given_visible",
             [](Rbm& r, const py::object& v, const std::string& what, uint64_t seed) {

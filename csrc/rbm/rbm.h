@@ -47,6 +47,11 @@ struct TrainOptions {
     bool centering = false;
     double sparsity_target = -1, sparsity_cost = 0;  // target < 0: off
     bool learn_sigma = true;
+    // Whether the chains of a mini-batch weigh together what its rows do; otherwise a chain weighs what a row does.
+    bool balanced = true;
+    // Where uniforms come from, if not from Philox: a pointer to the next n, good until the next call, or null to
+    // stop. Each update asks for those of its half-steps in turn, row-major (Bernoulli units only).
+    std::function<const double*(int64_t n)> uniforms;
 };
 
 struct Diverged {

@@ -58,7 +58,12 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
 
     for (int64_t first = 0; first < count; first += o.batch_size) {
         const int64_t B = std::min(o.batch_size, count - first), C = o.persistent ? n_chains : B;
-        const auto draw = [&](Stream stream, int k) { return Draw{seed, uint32_t(step + uint64_t(k)), stream, 0}; };
+        bool stopped = false;
+        const auto draw = [&](Stream stream, int k, int64_t n) {
+            Draw d{seed, uint32_t(step + uint64_t(k)), stream, 0};
+            if (o.uniforms) stopped = !(d.given = o.uniforms(n));
+            return d;
+        };
         const auto finite_or = [&](bool ok, const char* tensor) {
             return ok ? std::nullopt : std::optional(Diverged{first / o.batch_size, tensor});
         };
@@ -74,18 +79,25 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         // The contrast is summed unnormalised, which keeps sums over unweighted binary units exact, and
         // scaled by 1 / total where a gradient is finished.
         for (int64_t b = 0; b < B; ++b) contrast[size_t(b)] = share[size_t(b)];
-        for (int64_t c = 0; c < C; ++c) contrast[size_t(B + c)] = o.persistent ? -total / T(C) : -share[size_t(c)];
+        for (int64_t c = 0; c < C; ++c)
+            contrast[size_t(B + c)] = o.persistent ? -total / T(o.balanced ? C : B) : -share[size_t(c)];
         batch.gather(rows, order + first, B);
         uint32_t* chain = o.persistent ? chains.data() : samples.data();
-        hidden_given_visible(batch.data(), B, {h, nullptr, o.persistent ? nullptr : chain}, draw(kPositive, 0));
+        const Draw positive = o.persistent ? Draw{} : draw(kPositive, 0, B * H);
+        if (stopped) return std::nullopt;
+        hidden_given_visible(batch.data(), B, {h, nullptr, o.persistent ? nullptr : chain}, positive);
 
         // ---- model
         for (int k = 1; k <= o.k; ++k) {
             const bool last = k == o.k;
-            visible_given_hidden(bit_rows(chain, H), C, batch.model(last), draw(kVisible, k));
-            hidden_given_visible(batch.model_states(), C,
-                                 {last ? h + B * H : nullptr, nullptr, last && !o.persistent ? nullptr : chain},
-                                 draw(kHidden, k));
+            const Draw of_visibles = draw(kVisible, k, C * V);
+            if (stopped) return std::nullopt;
+            visible_given_hidden(bit_rows(chain, H), C, batch.model(last), of_visibles);
+            const bool keep = !last || o.persistent;
+            const Draw of_hiddens = keep ? draw(kHidden, k, C * H) : Draw{};
+            if (stopped) return std::nullopt;
+            hidden_given_visible(batch.model_states(), C, {last ? h + B * H : nullptr, nullptr, keep ? chain : nullptr},
+                                 of_hiddens);
             if (!tick(first)) return std::nullopt;
         }
         batch.finish(C);

@@ -12,8 +12,9 @@ from .models.autoencoder_variants import (
     SparseAutoencoder,
     StackedAutoencoder,
 )
+from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
-from .models.rbm import RBM, BernoulliRBM
+from .models.rbm import RBM
 from .models.vae import VAE
 from .penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
 from .training import DivergenceError, Event

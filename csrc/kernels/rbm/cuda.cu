@@ -24,7 +24,7 @@ struct GibbsEpilogue {
     __device__ void row_sum(int64_t row, int64_t panel, T sum) const { partial[panel * m + row] = sum; }
     __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
         Philox4 random = {};
-        if (sample || bits)
+        if ((sample || bits) && !draw.given)
             random = philox(draw.seed, uint32_t(panel) * 8u + uint32_t(b), draw.first_row + uint32_t(row), draw.step,
                             draw.stream);
         T terms(0);
@@ -39,7 +39,7 @@ struct GibbsEpilogue {
             const T centre = gaussian ? x : sigmoid(x);
             if (mean) mean[at] = centre;
             if (!sample && !bits) continue;
-            const T u = T(uniform_from_bits(random.word[w]));
+            const T u = draw.given ? rounded_down<T>(draw.given[at]) : T(uniform_from_bits(random.word[w]));
             if (sample) sample[at] = gaussian ? centre + sigma[column] * probit(u) : T(u < centre);
             if (u < centre) on |= 1u << column_of(b, w);
         }

@@ -9,6 +9,8 @@ namespace unsupfast {
 namespace USF_ISA {
 namespace {
 
+typedef float HalfVec __attribute__((vector_size(USF_BYTES / 2)));  // as many floats as a vector has doubles
+
 template <class T>
 Vec<T> widen(const float* u) {
     if constexpr (sizeof(T) == 4) {
@@ -17,6 +19,25 @@ Vec<T> widen(const float* u) {
         Vec<T> v;
         for (int i = 0; i < kLanes<T>; ++i) v[i] = u[i];
         return v;
+    }
+}
+
+// The first n of kLanes<T> uniforms in [0, 1), rounded down: u < p decides the same for every p of type T.
+template <class T>
+Vec<T> rounded_down(const double* u, int64_t n) {
+    if constexpr (sizeof(T) == 8) {
+        return load_n(u, n);
+    } else {
+        // without the 29 bits that a float lacks nothing is left to round
+        constexpr int L = kLanes<double>;
+        alignas(64) float x[2 * L];
+        for (int half = 0; half < 2; ++half) {
+            const int64_t from = half * L;
+            const vf64 part = n > from ? load_n(u + from, n - from) : vf64{};
+            const auto cut = __builtin_convertvector(bits<vf64>(bits<vu64>(part) >> 29 << 29), HalfVec);
+            std::memcpy(x + from, &cut, sizeof cut);
+        }
+        return load(x);
     }
 }
 
@@ -44,7 +65,8 @@ void half_step(const HalfStep& p, const Launch& launch) {
                 [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
                     alignas(64) float u[kTileRows<T> + 1][kPanel];
                     const bool draws = sample || p.bits;
-                    if (draws)
+                    const double* given = p.draw.given;
+                    if (draws && !given)
                         uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(m0), rows,
                                      uint32_t(n0), u);
                     for (int r = 0; r < rows; ++r) {
@@ -52,6 +74,9 @@ void half_step(const HalfStep& p, const Launch& launch) {
                         uint32_t word = 0;
                         for (int64_t j = 0; j < cols; j += L) {
                             const int64_t n = least(cols - j, L), at = (m0 + r) * p.n + n0 + j;
+                            const auto uniform = [&] {
+                                return given ? rounded_down<T>(given + at, n) : widen<T>(&u[r][j]);
+                            };
                             const auto keep = [&](Vec<T> on) {
                                 if (sample) store_n(sample + at, on, n);
                                 word |= nonzero_bits<T>(first_n<T>(on, n)) << j;
@@ -62,14 +87,14 @@ void half_step(const HalfStep& p, const Launch& launch) {
                             if (!mean && !draws) continue;
                             if (!mean && p.unit == Unit::bernoulli) {
                                 // u < sigmoid(x) without a division
-                                const Vec<T> draw = widen<T>(&u[r][j]);
+                                const Vec<T> draw = uniform();
                                 keep(draw + draw * exp(-x) < T(1) ? splat(T(1)) : Vec<T>{});
                                 continue;
                             }
                             const Vec<T> centre = p.unit == Unit::bernoulli ? sigmoid(x) : x;
                             if (mean) store_n(mean + at, centre, n);
                             if (!draws) continue;
-                            const Vec<T> draw = widen<T>(&u[r][j]);
+                            const Vec<T> draw = uniform();
                             if (p.unit == Unit::gaussian) {
                                 store_n(sample + at, centre + load_n(sigma + n0 + j, n) * probit(draw), n);
                                 continue;

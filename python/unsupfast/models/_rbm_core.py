@@ -112,6 +112,15 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """P(h=1|v) of shape (n_samples, n_components), or (n_components,) for one row."""
         return _rowwise(v, lambda X: self._by_chunks(X, _hidden("mean")))
 
+    def _mean_visibles(self, h):
+        """The mean of the visible layer given h, of shape (n_samples, n_features)."""
+        return _rowwise(
+            h,
+            lambda H: self._by_chunks(
+                H, lambda core, rows: core.visible_given_hidden(rows, "mean")
+            ),
+        )
+
     def _sample_hiddens(self, v, rng):
         """Boolean states drawn from P(h|v) with a NumPy RandomState."""
         seed = seed_from(rng)

@@ -146,12 +146,19 @@ class RBMTraining(RBMCore):
         self.intercept_visible_ = np.zeros(n_features, dtype)
         self.log_variance_ = np.zeros(n_features, dtype)
         self.h_samples_ = np.zeros((self.batch_size, self.n_components), dtype)
-        self._seed = seed_from(rng)
+        self._start_draws(rng)
         self._step = 0
         self._optimizer = None
         self._best_state = None
         self.n_iter_ = 0
         self.history_: dict[str, list[float]] = {}
+
+    def _start_draws(self, rng: np.random.RandomState) -> None:
+        self._seed = seed_from(rng)
+
+    def _uniforms(self) -> Any:
+        """A function that returns the next n uniforms of training; None means Philox."""
+        return None
 
     def _load_core(self) -> Any:
         """A compiled machine holding parameters and everything training carries along."""
@@ -195,7 +202,12 @@ class RBMTraining(RBMCore):
         core = self._load_core()
         try:
             diverged = core.train(
-                self._rows(X), order, row_weight, self._options(epoch, batch_size), tick
+                self._rows(X),
+                order,
+                row_weight,
+                self._options(epoch, batch_size),
+                tick,
+                self._uniforms(),
             )
         except BaseException:
             self._store_core(core)
@@ -266,7 +278,7 @@ class RBMTraining(RBMCore):
             with _Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
                 self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
 
-        monitor = X[rows[:_MONITOR_ROWS]]
+        monitor = self._monitored_rows(X, rows)
         validation = None if held_out is None else X[held_out]
         self._run(train, lambda epoch: self._measure(monitor, validation, epoch))
         return self
@@ -340,6 +352,9 @@ class RBMTraining(RBMCore):
                 metrics["validation_reconstruction_error"] = -score
             metrics["validation_score"] = score
         return metrics
+
+    def _monitored_rows(self, X, rows):
+        return X[rows[:_MONITOR_ROWS]]
 
     def _monitored_likelihood(self, X) -> float:
         # Every epoch flips the same features: what changes is the model, not the draw.

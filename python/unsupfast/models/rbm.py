@@ -14,7 +14,7 @@ from ..likelihood import Estimate, Machine, annealed_log_partition
 from ._rbm_core import checked_states, concatenated, seed_from
 from ._rbm_training import RBMTraining
 
-__all__ = ["RBM", "BernoulliRBM"]
+__all__ = ["RBM"]
 
 
 class RBM(RBMTraining):
@@ -210,7 +210,7 @@ class RBM(RBMTraining):
         H = np.ascontiguousarray(checked_states(H, "H", self.components_.dtype, n_hidden))
         if H.ndim != 2:
             raise ValueError(f"H has shape {H.shape}; expected (n_samples, {n_hidden})")
-        return self._by_chunks(H, lambda core, rows: core.visible_given_hidden(rows, "mean"))
+        return self._mean_visibles(H)
 
     def reconstruct(self, X):
         """Mean of the visible layer given the mean hidden activities of X.
@@ -447,39 +447,4 @@ class RBM(RBMTraining):
         return Estimate(mean - log_z.value, (mean - high, mean - low), log_z.method)
 
 
-class BernoulliRBM(RBM):
-    """:class:`RBM` under the name and with exactly the parameters of scikit-learn's class.
-
-    Changing ``from sklearn.neural_network import BernoulliRBM`` to
-    ``from unsupfast import BernoulliRBM`` is the whole port: persistent contrastive divergence over
-    the rows in their order.
-
-    Parameters
-    ----------
-    n_components, learning_rate, batch_size, n_iter, verbose, random_state
-        As for :class:`RBM`.
-    """
-
-    def __init__(
-        self,
-        n_components=256,
-        *,
-        learning_rate=0.1,
-        batch_size=10,
-        n_iter=10,
-        verbose=0,
-        random_state=None,
-    ):
-        super().__init__(
-            n_components,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            n_iter=n_iter,
-            verbose=verbose,
-            random_state=random_state,
-            shuffle=False,
-        )
-
-
 register_model(RBM)
-register_model(BernoulliRBM)
