@@ -67,6 +67,7 @@ class TrainOptions:
     Options of one call of Rbm.train.
     """
 
+    balanced: bool
     centering: bool
     learn_sigma: bool
     persistent: bool
@@ -172,9 +173,10 @@ class Rbm:
         sample_weight: typing.Any,
         options: TrainOptions,
         callback: typing.Any = None,
+        uniforms: typing.Any = None,
     ) -> typing.Any:
         """
-        Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.
+        Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite. uniforms(n), if given, returns the next n random numbers.
         """
     def visible_given_hidden(
         self, H: numpy.ndarray, what: str, seed: typing.SupportsInt | typing.SupportsIndex = 0
@@ -309,9 +311,10 @@ def half_step(
     stream: typing.SupportsInt | typing.SupportsIndex = 0,
     first_row: typing.SupportsInt | typing.SupportsIndex = 0,
     precision: str = "float32",
+    uniforms: typing.Any = None,
 ) -> dict:
     """
-    One Gibbs half-step: mean, sample and log_partition.
+    One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them.
     """
 
 def latent(
