@@ -26,11 +26,12 @@ class BernoulliRBM(RBM):
     RandomState in scikit-learn's order, so that the same ``random_state`` gives scikit-learn's
     weights, Gibbs steps and scores, up to rounding (a draw within rounding of its probability can
     fall the other way, after which the runs differ as two seeds do; rare in float64).
-    Everything else that :class:`RBM` has is there too.
+    All methods of :class:`RBM` are there too; its other parameters are attributes here, at their
+    defaults (but ``shuffle``, which is False) until they are set.
 
     Trained by persistent contrastive divergence over the rows in their order. As in scikit-learn, a
-    chain weighs as much as a row of the data, so that in a short last mini-batch the chains weigh
-    more than the rows, and ``fit`` begins with chains of zeros.
+    chain weighs as much as a row of the data: in a short last mini-batch the chains together weigh
+    more than the rows do.
 
     Parameters
     ----------
@@ -39,8 +40,9 @@ class BernoulliRBM(RBM):
 
     Notes
     -----
-    Where float32 is partly fitted, scikit-learn computes in float64 and this class in float32.
-    ``resume`` needs the Mersenne Twister, which is what ``random_state`` makes of an integer.
+    ``partial_fit`` of float32 computes in float32, where scikit-learn turns to float64. A file
+    holds the state of the random numbers if they come from NumPy's Mersenne Twister, as those of an
+    integer ``random_state`` do; ``resume`` refuses a file without.
 
     Examples
     --------
