@@ -430,7 +430,7 @@ def half_step_cases():
     for i, shape in enumerate(SHAPES):
         yield half_step_case(*shape, gaussian=i % 3 == 2, draw=draw if i % 2 else None)
         yield half_step_case(*shape, given=True)
-    yield half_step_case(100, 333, 301, given=True, layout="bits", binary=True, large=True)
+    yield half_step_case(100, 333, 301, given=True, layout="bits", binary=True)
     for gaussian in (False, True):
         for scaled in (False, True):
             for ratio in (-1.0, 0.0, 0.97):

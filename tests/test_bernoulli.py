@@ -283,6 +283,7 @@ def test_a_failing_draw_stops_training_and_leaves_a_model(fails_at, error):
         )
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_divergence_is_reported():
     model = uf.BernoulliRBM(4, learning_rate=1e308, n_iter=3, random_state=0)
     with pytest.raises(uf.DivergenceError):
