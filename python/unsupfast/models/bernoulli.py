@@ -24,8 +24,9 @@ class BernoulliRBM(RBM):
     Changing ``from sklearn.neural_network import BernoulliRBM`` to
     ``from unsupfast import BernoulliRBM`` is the whole port. Random numbers are taken from the
     RandomState in scikit-learn's order, so that the same ``random_state`` gives scikit-learn's
-    weights, Gibbs steps and scores, up to rounding (a draw within rounding of its probability can
-    fall the other way, after which the runs differ as two seeds do; rare in float64).
+    weights, Gibbs steps and scores, up to rounding. A draw within rounding of its probability can
+    fall the other way, after which the runs differ as two seeds do: in float32 that is one draw in
+    tens of millions, in float64 next to none.
     All methods of :class:`RBM` are there too; its other parameters are attributes here, at their
     defaults (but ``shuffle``, which is False) until they are set.
 
