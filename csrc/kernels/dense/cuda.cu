@@ -42,7 +42,7 @@ void dense(const Dense& p, const Launch& launch) {
                         launch);
         right = made;
     }
-    multiply<T>(p.m, p.n, p.k, p.x, right_panels(right), p.format, launch,
+    multiply<T>(p.m, p.n, p.k, p.x, right_panels(right, p.format), p.format, launch,
                 ActivationEpilogue<T>{p.n, static_cast<const T*>(p.bias), p.act, static_cast<T*>(p.y)});
 }
 
@@ -88,7 +88,7 @@ struct WeightEpilogue {
 
 template <class T>
 void dense_weight(const DenseWeight& p, const Launch& launch) {
-    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right), p.format, launch,
+    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right, p.format), p.format, launch,
                 WeightEpilogue<T>{p.k, p.n, static_cast<T*>(p.w), T(p.beta)});
 }
 
@@ -115,7 +115,7 @@ struct UpdateEpilogue {
 
 template <class T>
 void dense_update(const DenseUpdate& p, const Launch& launch) {
-    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right), p.format, launch,
+    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right, p.format), p.format, launch,
                 UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), p.step.nonfinite});
 }
 

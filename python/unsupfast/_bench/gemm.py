@@ -76,7 +76,14 @@ def _products(
                     a, b, precision=precision, transpose_a=ta, transpose_b=tb
                 )
 
+            def setup_packed(precision: str = precision) -> Callable[[], Any]:
+                product = _core().PackedProduct(b.T if tb else b, precision)
+                x, out = (a.T if ta else a), np.empty((m, n), np.float32)
+                return lambda: product.multiply(x, out)
+
             yield contender(f"unsupfast {short}", setup_ours, precision)
+            # the right operand packed before, as trained weights are
+            yield contender(f"unsupfast {short} packed", setup_packed, precision)
 
     def setup_numpy() -> Callable[[], Any]:
         out = np.empty((m, n), np.float32)
