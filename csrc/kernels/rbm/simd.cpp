@@ -11,36 +11,6 @@ namespace {
 
 typedef float HalfVec __attribute__((vector_size(USF_BYTES / 2)));  // as many floats as a vector has doubles
 
-template <class T>
-Vec<T> widen(const float* u) {
-    if constexpr (sizeof(T) == 4) {
-        return load(u);
-    } else {
-        Vec<T> v;
-        for (int i = 0; i < kLanes<T>; ++i) v[i] = u[i];
-        return v;
-    }
-}
-
-// The first n of kLanes<T> uniforms in [0, 1), rounded down: u < p decides the same for every p of type T.
-template <class T>
-Vec<T> rounded_down(const double* u, int64_t n) {
-    if constexpr (sizeof(T) == 8) {
-        return load_n(u, n);
-    } else {
-        // without the 29 bits that a float lacks nothing is left to round
-        constexpr int L = kLanes<double>;
-        alignas(64) float x[2 * L];
-        for (int half = 0; half < 2; ++half) {
-            const int64_t from = half * L;
-            const vf64 part = n > from ? load_n(u + from, n - from) : vf64{};
-            const auto cut = __builtin_convertvector(bits<vf64>(bits<vu64>(part) >> 29 << 29), HalfVec);
-            std::memcpy(x + from, &cut, sizeof cut);
-        }
-        return load(x);
-    }
-}
-
 // Sums columns of partial[column][row] in column order.
 template <class T>
 void reduce_partials(const T* partial, int64_t columns, int64_t rows, T* out, bool accumulate) {
@@ -75,7 +45,7 @@ void half_step(const HalfStep& p, const Launch& launch) {
                         for (int64_t j = 0; j < cols; j += L) {
                             const int64_t n = least(cols - j, L), at = (m0 + r) * p.n + n0 + j;
                             const auto uniform = [&] {
-                                return given ? rounded_down<T>(given + at, n) : widen<T>(&u[r][j]);
+                                return given ? rounded_down<T>(given + at, n) : from_floats<T>(&u[r][j]);
                             };
                             const auto keep = [&](Vec<T> on) {
                                 if (sample) store_n(sample + at, on, n);
