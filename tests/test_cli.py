@@ -155,6 +155,60 @@ def test_train_sample_transform_plot(tmp_path, capsys, bits, pictures) -> None:
         assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_plots_of_networks(tmp_path, capsys, bits) -> None:
+    pytest.importorskip("matplotlib")
+    vae, flat, wide = (tmp_path / f"{name}.safetensors" for name in ("vae", "flat", "wide"))
+    unsupfast.VAE(8, 2, n_iter=2, random_state=0).fit(BITS).save(vae)
+    unsupfast.Autoencoder((8, 2), n_iter=2, random_state=0).fit(BITS).save(flat)
+    unsupfast.Autoencoder(8, n_iter=2, random_state=0).fit(BITS).save(wide)
+    out = tmp_path / "p.png"
+    data = ["--data", bits]
+    for what, model, options in [
+        ("filters", vae, []),
+        ("filters", wide, ["-n", 3]),
+        ("samples", vae, ["-n", 4]),
+        ("curve", vae, []),
+        ("curve", flat, []),
+        ("reconstructions", wide, data),
+        ("codes", flat, data),
+        ("codes", vae, data),
+        ("grid", vae, ["-n", 4]),
+        ("grid", flat, ["-n", 4, *data]),
+        ("interpolations", wide, data),
+    ]:
+        status, text, err = run(capsys, "plot", what, model, "--out", out, *options)
+        assert status == 0 and str(out) in text, err
+        assert out.read_bytes()[:4] == b"\x89PNG"
+        out.unlink()
+    assert run(capsys, "sample", vae, "-n", 3, "--out", tmp_path / "s.npy")[0] == 0
+    assert np.load(tmp_path / "s.npy").shape == (3, 16)
+
+    narrow = tmp_path / "narrow.npy"
+    np.save(narrow, BITS[:, :9])
+    for message, what, model, options in [
+        ("Autoencoder is no model to draw samples from", "samples", wide, []),
+        ("have 8 dimensions, expected 2", "codes", wide, data),
+        ("have 8 dimensions, expected 2", "grid", wide, []),
+        ("known from data alone", "grid", flat, []),
+        ("name some", "reconstructions", wide, []),
+        ("has 9 columns", "codes", vae, ["--data", narrow]),
+    ]:
+        fails(capsys, message, "plot", what, model, "--out", out, *options)
+    assert not out.exists()
+
+
+def test_plots_of_labelled_data(tmp_path, capsys, monkeypatch) -> None:
+    pytest.importorskip("matplotlib")
+    X = unsupfast.datasets.digits().data
+    model, out = tmp_path / "m.safetensors", tmp_path / "p.svg"
+    unsupfast.VAE(8, 2, n_iter=1, random_state=0).fit(X).save(model)
+    line = ["plot", "codes", model, "--data", "digits", "--out", out]
+    assert run(capsys, *line)[0] == 0
+    assert "codes of digits" in out.read_text()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    fails(capsys, "codes: needs matplotlib", *line[:-1], tmp_path / "p.png")
+
+
 def test_train_again_gives_the_same_file(tmp_path, capsys, bits) -> None:
     found = []
     for name in ("a", "b"):

@@ -25,6 +25,11 @@ def test_attributes_and_grids():
     assert square.shape == (9, 2)
     np.testing.assert_allclose(square[4], 0, atol=1e-12)
     assert square[0, 0] < 0 < square[0, 1] and square[8, 0] > 0 > square[8, 1]
+    data = np.array([[0.0, 10], [1, 30], [2, 20]])
+    np.testing.assert_allclose(
+        latent.grid(2, low=0.25, high=0.75, codes=data),
+        [[0.5, 25], [1.5, 25], [0.5, 15], [1.5, 15]],
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,7 @@ def test_attributes_and_grids():
         (lambda: latent.attribute_vector([1.0], [1]), "shapes"),
         (lambda: latent.grid(0), "side"),
         (lambda: latent.grid(low=0), "low and high"),
+        (lambda: latent.grid(codes=[[1.0]]), "codes has shape"),
     ],
 )
 def test_bad_arguments_are_named(call, text):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import unsupfast as uf
 from unsupfast import plot
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -117,6 +118,95 @@ def test_reconstructions_by_a_model() -> None:
         plot.reconstructions(np.zeros((5, 4)), np.zeros((3, 4)))
 
 
+def test_filters_of_networks() -> None:
+    X = RNG.random((20, 9), np.float32)
+    for model in (uf.Autoencoder((6, 2), n_iter=1), uf.VAE(5, 2, n_iter=1)):
+        model.fit(X)
+        first = model.network_.encoder.layers[0].weight
+        tiles = tiles_of(plot.filters(model, n=None))
+        assert tiles.count() == first.size
+        np.testing.assert_array_equal(tiles[1:4, 1:4].ravel(), first[:, 0])
+
+
+def test_codes(ax) -> None:
+    points = RNG.normal(size=(50, 2))
+    classes = np.array(["b", "a"])[np.arange(50) % 2]
+    assert plot.codes(points, classes, ax) is ax
+    drawn = ax.collections[0]
+    order = np.lexsort(points.T)
+    shown = np.asarray(drawn.get_offsets())
+    again = np.lexsort(shown.T)
+    np.testing.assert_array_equal(shown[again], points[order])
+    colours = drawn.get_facecolors()[again]  # each point has the colour of its class
+    legend = ax.get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == ["a", "b"]
+    for name, handle in zip("ab", legend.legend_handles, strict=True):
+        expected = matplotlib.colors.to_rgba(handle.get_color())
+        np.testing.assert_allclose(colours[classes[order] == name], [expected] * 25)
+    assert plot.codes(points).get_legend() is None
+    many = plot.codes(points, np.arange(50))
+    assert many.get_legend() is None and len(many.figure.axes) == 2
+
+
+class Linear:
+    """Codes and images that can be told from each other: decoding appends zeros."""
+
+    def transform(self, X):
+        return np.asarray(X)[:, :2]
+
+    def inverse_transform(self, Z):
+        return np.pad(np.asarray(Z), ((0, 0), (0, 2)))
+
+
+def test_latent_grid(ax) -> None:
+    assert plot.latent_grid(Linear(), side=3, ax=ax) is ax
+    tiles = tiles_of(ax)
+    assert tiles.shape == (10, 10)
+    first, second = tiles[1::3, 1::3], tiles[1::3, 2::3]
+    edge = 2.3263478740408408  # 99 % of a normal
+    np.testing.assert_allclose(first, [[-edge, 0, edge]] * 3, atol=1e-12)
+    np.testing.assert_allclose(second.T, [[edge, 0, -edge]] * 3, atol=1e-12)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["-2.33", "0.00", "2.33"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["2.33", "0.00", "-2.33"]
+    codes = np.stack([np.linspace(0, 100, 101), np.linspace(5, 7, 101)], axis=1)
+    tiles = tiles_of(plot.latent_grid(Linear(), side=3, codes=codes, low=0.1, high=0.9))
+    np.testing.assert_allclose(tiles[1, 1::3], [10, 50, 90])
+    np.testing.assert_allclose(tiles[1::3, 2], [6.8, 6, 5.2])
+
+
+def test_interpolations(ax) -> None:
+    a, b = np.array([[0.0, 1, 5, 5], [1, 0, 5, 5]]), np.array([[1.0, 0, 6, 6], [3, 0, 6, 6]])
+    assert plot.interpolations(Linear(), a, b, n=3, ax=ax) is ax
+    tiles = tiles_of(ax)
+    values = tiles[1].compressed().reshape(-1, 2)  # the upper halves of the first row's tiles
+    np.testing.assert_allclose(values, [[0, 1], [0, 1], [0.5, 0.5], [1, 0], [1, 0]])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["input", "decoded", "input"]
+    assert (tiles == 5).sum() == 4 and (tiles == 6).sum() == 4  # the inputs at the ends
+    for tick, value in zip(ax.get_xticks()[[0, 2]], (5, 6), strict=True):
+        assert value in tiles[2, round(tick) - 1 : round(tick) + 2].compressed()
+    round_way = tiles_of(plot.interpolations(Linear(), a, b, n=3, path="spherical"))
+    np.testing.assert_allclose(round_way[1].compressed().reshape(-1, 2)[2], [np.sqrt(0.5)] * 2)
+
+
+def test_learning_curves_of_networks() -> None:
+    X = RNG.random((60, 9), np.float32)
+    plain = uf.Autoencoder(4, n_iter=3, validation_fraction=0.2, random_state=0).fit(X)
+    assert plot.history_groups(plain) == [["loss", "validation_loss"]]
+    sparse = uf.SparseAutoencoder(4, n_iter=3, random_state=0).fit(X)
+    assert plot.history_groups(sparse) == [["loss", "reconstruction_loss"]]
+    vae = uf.VAE(4, 2, n_iter=3, random_state=0).fit(X)
+    assert plot.history_groups(vae) == [["loss"], ["kl"], ["reconstruction"]]
+    axes = plot.learning_curve(vae)
+    assert [side.get_ylabel() for side in axes.figure.axes] == [
+        "loss",
+        "divergence from the prior (nats/sample)",
+    ]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), vae.history_["loss"])
+    classifier = uf.StackedAutoencoderClassifier(4, pretrain=None, n_iter=3, random_state=0)
+    groups = plot.history_groups(classifier.fit(X, np.arange(60) % 2))
+    assert groups == [["loss"], ["error"]]
+
+
 def test_learning_curve_one_metric(ax) -> None:
     assert plot.learning_curve(HISTORY, ax, metrics="pseudo_log_likelihood", title="T") is ax
     (line,) = ax.lines
@@ -169,6 +259,16 @@ def test_history_groups() -> None:
         (lambda: plot.samples([["a", "b"]], (1, 2)), ValueError, "expected numbers"),
         (lambda: plot.samples(W, (3, 5), limits=(1, 0)), ValueError, "low < high"),
         (lambda: plot.samples(W, (3, 5), limits=3), ValueError, "limits"),
+        (lambda: plot.codes(W), ValueError, "expected \\(n_samples, 2\\)"),
+        (lambda: plot.codes(W[:, :2], [1, 2]), ValueError, "classes: got shape"),
+        (lambda: plot.codes([[np.nan, 1]]), ValueError, "NaN"),
+        (lambda: plot.codes(np.zeros((0, 2))), ValueError, "nothing to draw"),
+        (lambda: plot.latent_grid(Linear(), (3, 3)), ValueError, "not 4 features"),
+        (lambda: plot.latent_grid(Linear(), side=0), ValueError, "side is 0"),
+        (lambda: plot.latent_grid(Linear(), codes=W), ValueError, "codes has shape"),
+        (lambda: plot.interpolations(Linear(), W, W[:1], (3, 5)), ValueError, "b: got shape"),
+        (lambda: plot.interpolations(Linear(), W, W, (3, 5), path="x"), ValueError, "path: got"),
+        (lambda: plot.interpolations(Linear(), W, W, (3, 5), n=0), ValueError, "n: got 0"),
         (lambda: plot.learning_curve({}), ValueError, "no metric"),
         (lambda: plot.learning_curve({"epoch": [1]}), ValueError, "no metric"),
         (lambda: plot.learning_curve([1, 2]), TypeError, "history"),

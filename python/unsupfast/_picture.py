@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import plot
 from .io import atomic_write
+from .plot._arrays import dense_rows, tile_shape, tiled, weights_of
+from .plot._curves import history_groups, history_of, label_of, series
 
 __all__ = ["filters", "learning_curve", "samples", "write_png"]
 
@@ -31,20 +32,20 @@ _GLYPHS = dict(
 
 def filters(components: Any, image_shape: tuple[int, int] | None, n: int | None) -> np.ndarray:
     """Pixels of weight vectors in tiles: blue negative, red positive, one scale for all."""
-    rows = plot._rows("components", getattr(components, "components_", components), n)
+    rows = dense_rows("components", weights_of(components), n)
     limit = float(np.percentile(np.abs(rows), 99.5)) or 1.0
     return _tiles(rows, image_shape, -limit, limit, _BLUE_WHITE_RED)
 
 
 def samples(images: Any, image_shape: tuple[int, int] | None, n: int | None) -> np.ndarray:
     """Pixels of images in tiles: 0 black, 1 white."""
-    return _tiles(plot._rows("images", images, n), image_shape, 0.0, 1.0, _GREY)
+    return _tiles(dense_rows("images", images, n), image_shape, 0.0, 1.0, _GREY)
 
 
 def learning_curve(history: Any) -> np.ndarray:
     """Pixels of every metric over the epochs, a panel for each unit of measurement."""
-    record = plot._history(history)
-    groups = plot.history_groups(record)
+    record = history_of(history)
+    groups = history_groups(record)
     if not groups:
         raise ValueError("history: holds no metric to draw")
     return np.vstack([_panel(record, group) for group in groups])
@@ -70,7 +71,7 @@ def write_png(path: Any, pixels: np.ndarray) -> None:
 
 
 def _tiles(rows, image_shape, low: float, high: float, colours) -> np.ndarray:
-    grid = plot._grid(rows, plot._image_shape(image_shape, rows.shape[1]))
+    grid = tiled(rows, tile_shape(image_shape, rows.shape[1]))
     place = (np.nan_to_num(grid) - low) / (high - low) * (len(colours) - 1)
     channels = [np.interp(place, range(len(colours)), channel) for channel in np.transpose(colours)]
     pixels = np.stack(channels, axis=-1).round().astype(np.uint8)
@@ -82,7 +83,7 @@ def _tiles(rows, image_shape, low: float, high: float, colours) -> np.ndarray:
 def _panel(record, metrics: list[str], width: int = 900, height: int = 340) -> np.ndarray:
     left, right, top, bottom = 90, 20, 40, 50
     canvas = np.full((height, width, 3), 255.0)
-    curves = [plot._series(name, record[name]) for name in metrics]
+    curves = [series(name, record[name]) for name in metrics]
     finite = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
     low, high = float(finite.min()), float(finite.max())
     margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
@@ -114,11 +115,11 @@ def _panel(record, metrics: list[str], width: int = 900, height: int = 340) -> n
         _dots(canvas, np.interp(along, length, x), np.interp(along, length, y), 1.3, colour)
         if len(known) <= 30:
             _dots(canvas, x, y, 3.5, colour)
-    at = _write(canvas, plot._label(metrics[0])[0], left, 14) + 24
+    at = _write(canvas, label_of(metrics[0])[0], left, 14) + 24
     if len(metrics) > 1:
         for name, colour in zip(metrics, _LINES * len(metrics), strict=False):
             canvas[17:21, at : at + 24] = colour
-            at = _write(canvas, plot._label(name)[1], at + 32, 14) + 24
+            at = _write(canvas, label_of(name)[1], at + 32, 14) + 24
     _write(canvas, "epoch", (left + width - right) // 2, height - bottom + 28, align=0.5)
     return canvas.round().astype(np.uint8)
 

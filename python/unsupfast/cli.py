@@ -22,25 +22,25 @@ from typing import Any
 
 import numpy as np
 
+from . import _cli_plot
+from ._cli_common import (
+    DATA_HELP,
+    PICTURES,
+    Usage,
+    add_data_options,
+    height_by_width,
+    load_data,
+    load_model,
+    natural,
+    note,
+    positive,
+    writable,
+)
+from ._cli_plot import check_drawable, check_image_shape, draw_curves, draw_tiles, samples
+
 __all__ = ["main"]
 
-_DATASETS = {
-    "digits": (),
-    "mnist": ("train", "test"),
-    "fashion-mnist": ("train", "test"),
-    "binarized-mnist": ("train", "valid", "test"),
-    "olivetti": (),
-}
-_DATA_HELP = (
-    "digits, mnist, fashion-mnist, binarized-mnist or olivetti, with a split as in mnist:test; "
-    "or a .npy, .npz or IDX file of one sample a row (of images: flattened)"
-)
-_PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 _BATCH = 4096  # rows at a time where a whole data set streams through a model
-
-
-class _Usage(Exception):
-    """Wrong input that is not an error of the library: one line, exit status 2."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,14 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt as interrupt:
-        _note(f"unsupfast: {interrupt or 'interrupted'}")
+        note(f"unsupfast: {interrupt or 'interrupted'}")
         return 130
     except BrokenPipeError:
         # The reader went away (`unsupfast info | head`): no error, but the interpreter must not try
         # to flush what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (_Usage, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+    except (Usage, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         return _fail(error, 2)
     except (ArithmeticError, RuntimeError) as error:
         return _fail(error, 1)
@@ -89,12 +89,8 @@ def _fail(error: BaseException, status: int) -> int:
     if os.environ.get("UNSUPFAST_TRACEBACK"):
         raise error
     text = " ".join(str(error).split()) or type(error).__name__
-    _note(f"unsupfast: error: {text}")
+    note(f"unsupfast: error: {text}")
     return status
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # ------------------------------------------------------------------------------------- arguments
@@ -117,12 +113,12 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", _demo, "train an RBM on digits in seconds, evaluate it, draw pictures")
     demo.add_argument("--out", metavar="DIR", default="unsupfast-demo", help="default: %(default)s")
-    demo.add_argument("--seed", type=_natural, default=0, help="default: %(default)s")
+    demo.add_argument("--seed", type=natural, default=0, help="default: %(default)s")
 
     train = command("train", _train, "train a model and save it")
     train.add_argument("model", choices=["rbm"], help="kind of model")
-    train.add_argument("--data", required=True, metavar="NAME|PATH", help=_DATA_HELP)
-    _add_data_options(train)
+    train.add_argument("--data", required=True, metavar="NAME|PATH", help=DATA_HELP)
+    add_data_options(train)
     train.add_argument("--out", required=True, metavar="FILE", help="model.safetensors")
     train.add_argument("--n-components", type=int, default=500, help="default: %(default)s")
     train.add_argument(
@@ -142,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--precision", default="auto", help="auto, float32, bfloat16, ...")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
-    train.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
+    train.add_argument("--random-state", type=natural, default=None, metavar="SEED")
     train.add_argument(
         "--validation",
         metavar="FRACTION|NAME|PATH",
@@ -154,29 +150,25 @@ def _parser() -> argparse.ArgumentParser:
 
     sample = command("sample", _sample, "draw samples from a saved model")
     sample.add_argument("model", metavar="MODEL", help="a saved model")
-    sample.add_argument("-n", "--n-samples", type=_positive, default=64, help="default: 64")
-    sample.add_argument("--steps", type=_positive, default=1000, help="Gibbs steps (1000)")
+    sample.add_argument("-n", "--n-samples", type=positive, default=64, help="default: 64")
+    sample.add_argument("--steps", type=positive, default=1000, help="Gibbs steps (1000)")
     sample.add_argument("--out", required=True, metavar="FILE", help=".npy, or a picture: .png")
     sample.add_argument(
         "--mean", action="store_true", help="means of the last step, as pictures have it anyway"
     )
-    sample.add_argument("--image-shape", type=_shape, metavar="HxW", help="default: a square")
-    sample.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
+    sample.add_argument(
+        "--image-shape", type=height_by_width, metavar="HxW", help="default: a square"
+    )
+    sample.add_argument("--random-state", type=natural, default=None, metavar="SEED")
 
     transform = command("transform", _transform, "write the hidden activities of data")
     transform.add_argument("model", metavar="MODEL", help="a saved model")
-    transform.add_argument("--data", required=True, metavar="NAME|PATH", help=_DATA_HELP)
-    _add_data_options(transform)
+    transform.add_argument("--data", required=True, metavar="NAME|PATH", help=DATA_HELP)
+    add_data_options(transform)
     transform.add_argument("--out", required=True, metavar="FILE", help="codes.npy")
 
-    plot = command("plot", _plot, "draw a saved model")
-    plot.add_argument("what", choices=["filters", "samples", "curve"], help="what to draw")
-    plot.add_argument("model", metavar="MODEL", help="a saved model")
-    plot.add_argument("--out", required=True, metavar="FILE", help="a picture: .png, .pdf, .svg")
-    plot.add_argument("-n", type=_positive, default=None, help="tiles (filters 100, samples 64)")
-    plot.add_argument("--steps", type=_positive, default=1000, help="Gibbs steps (1000)")
-    plot.add_argument("--image-shape", type=_shape, metavar="HxW", help="default: a square")
-    plot.add_argument("--random-state", type=_natural, default=None, metavar="SEED")
+    plot = command("plot", _cli_plot.run, "draw a saved model")
+    _cli_plot.add_arguments(plot)
 
     info = command("info", _info, "say what was built, what is usable here, and why not")
     info.add_argument("--json", action="store_true", help="for programs")
@@ -184,135 +176,6 @@ def _parser() -> argparse.ArgumentParser:
     # Only for the list of commands: main() hands `bench` on before this parser is asked.
     commands.add_parser("bench", help="compare speeds (rbm, autoencoder, gemm)", add_help=False)
     return parser
-
-
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key", help="array to take from a .npz file that holds several")
-    parser.add_argument(
-        "--scale",
-        default="auto",
-        metavar="auto|none|NUMBER",
-        help="divide the values of a file by NUMBER; auto: by 255 if it holds bytes above 1",
-    )
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"got {value}, expected 0 or more")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {value}, expected 1 or more")
-    return value
-
-
-# argparse quotes the name of the function for text that is no number at all.
-_natural.__name__ = _positive.__name__ = "integer"
-
-
-def _shape(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected HEIGHTxWIDTH, as in 28x28")
-    return int(parts[0]), int(parts[1])
-
-
-# ------------------------------------------------------------------------------------------ data
-
-
-def _load_data(
-    spec: str, key: str | None = None, scale: str = "auto"
-) -> tuple[Any, tuple[int, int] | None, str]:
-    """Data of shape (n, d) as an array, memmap or CSR matrix; the shape of its images; its name."""
-    from . import datasets
-
-    name, _, split = spec.partition(":")
-    if name in _DATASETS:
-        if split and split not in _DATASETS[name]:
-            splits = ", ".join(_DATASETS[name]) or "none"
-            raise _Usage(f"--data: {name} has no split {split!r} (it has {splits})")
-        maker = getattr(datasets, name.replace("-", "_"))
-        found = maker(split) if split else maker()
-        return found.data, found.image_shape, found.name
-    path = Path(spec).expanduser()
-    if not path.exists():
-        raise _Usage(f"--data: {spec!r} is no file, and no data set ({', '.join(_DATASETS)})")
-    data = _read(path, key)
-    shape: tuple[int, int] | None = None
-    if data.ndim > 2:
-        if data.ndim == 3:
-            shape = (int(data.shape[1]), int(data.shape[2]))
-        data = data.reshape(len(data), math.prod(data.shape[1:]))
-    if data.ndim != 2 or 0 in data.shape:
-        raise _Usage(f"{path}: holds shape {data.shape}, expected samples in rows, at least one")
-    return _scaled(data, scale, path), shape, path.name
-
-
-def _read(path: Path, key: str | None) -> Any:
-    from .readers import read_array, regular_file
-
-    regular_file(path)  # before it is opened: opening a pipe would wait for ever
-    # Mapped if that is possible, so that data larger than memory pass through.
-    with path.open("rb") as file:
-        magic = file.read(4)
-    mappable = magic[:4] == b"\x93NUM" or magic[:2] == b"\0\0"
-    return read_array(path, mmap=mappable, key=key)
-
-
-def _scaled(data: Any, scale: str, path: Path) -> Any:
-    divisor = 1.0
-    if scale == "auto" and data.dtype == np.uint8 and data.max() > 1:
-        divisor = 255.0
-        _note(f"unsupfast: {path}: bytes above 1, taken for grey levels: divided by 255 (--scale)")
-    elif scale not in ("auto", "none"):
-        try:
-            divisor = float(scale)
-        except ValueError:
-            divisor = 0.0
-        if not (math.isfinite(divisor) and divisor > 0):
-            raise _Usage(f"--scale: got {scale!r}, expected auto, none or a positive number")
-    # Everything but float64 is computed in float32; a mapped file of floats stays mapped.
-    dtype = np.float64 if data.dtype.kind == "f" and data.dtype.itemsize == 8 else np.float32
-    if divisor == 1:
-        return data if data.dtype.kind == "f" and data.dtype.itemsize >= 4 else data.astype(dtype)
-    if isinstance(data, np.ndarray):
-        return np.divide(data, dtype(divisor), dtype=dtype, casting="unsafe")
-    return (data.astype(dtype) / dtype(divisor)).astype(dtype)
-
-
-def _check_probabilities(data: Any, option: str) -> None:
-    """RBM takes any finite value for Bernoulli units, as scikit-learn does; from a file, it is an
-    oversight."""
-    low, high = float(data.min()), float(data.max())
-    if low < 0 or high > 1:  # false for NaN, which the model names itself
-        raise _Usage(
-            f"{option}: values from {low:g} to {high:g}, expected 0 to 1 for Bernoulli units; "
-            "rescale (--scale), or use --visible gaussian"
-        )
-
-
-def _load_model(path: str) -> Any:
-    import unsupfast  # registers the model classes
-
-    return unsupfast.load(path)
-
-
-def _writable(option: str, path: str, *endings: str) -> Path:
-    """Refuse a place that cannot be written before the work is done, not after it."""
-    target = Path(path).expanduser()
-    if endings and target.suffix.lower() not in endings:
-        raise _Usage(f"{option}: got {path!r}, expected a name that ends in {' or '.join(endings)}")
-    if target.is_dir():
-        raise _Usage(f"{option}: {path!r} is a folder, expected the name of a file")
-    if not target.parent.is_dir():
-        raise _Usage(f"{option}: the folder {str(target.parent)!r} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise _Usage(f"{option}: the folder {str(target.parent)!r} cannot be written")
-    return target
 
 
 # -------------------------------------------------------------------------------------- commands
@@ -327,7 +190,7 @@ def _demo(args: argparse.Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise _Usage(f"--out: {args.out!r} is a file, expected a folder") from None
+        raise Usage(f"--out: {args.out!r} is a file, expected a folder") from None
 
     digits = datasets.digits()
     # Binary pictures, because a log-likelihood of grey levels under binary units means nothing.
@@ -383,26 +246,37 @@ def _demo(args: argparse.Namespace) -> int:
 
     model.save(folder / "model.safetensors")
     fantasies = model.sample(100, steps=1000, mean=True, random_state=args.seed)
-    _draw_tiles("filters", folder / "filters.png", model, digits.image_shape)
-    _draw_tiles("samples", folder / "samples.png", fantasies, digits.image_shape)
-    _draw_curves(model, folder / "learning-curve.png")
+    draw_tiles("filters", folder / "filters.png", model, digits.image_shape)
+    draw_tiles("samples", folder / "samples.png", fantasies, digits.image_shape)
+    draw_curves(model, folder / "learning-curve.png")
     written = ("model.safetensors", "filters.png", "samples.png", "learning-curve.png")
     print(f"written          {folder}: {', '.join(written)}")
     return 0
 
 
+def _check_probabilities(data: Any, option: str) -> None:
+    """RBM takes any finite value for Bernoulli units, as scikit-learn does; from a file, it is an
+    oversight."""
+    low, high = float(data.min()), float(data.max())
+    if low < 0 or high > 1:  # false for NaN, which the model names itself
+        raise Usage(
+            f"{option}: values from {low:g} to {high:g}, expected 0 to 1 for Bernoulli units; "
+            "rescale (--scale), or use --visible gaussian"
+        )
+
+
 def _train(args: argparse.Namespace) -> int:
     import unsupfast
 
-    out = _writable("--out", args.out)
+    out = writable("--out", args.out)
     if args.checkpoint is not None:
-        args.checkpoint = str(_writable("--checkpoint", args.checkpoint))
+        args.checkpoint = str(writable("--checkpoint", args.checkpoint))
     if args.resume is not None and not Path(args.resume).is_file():
-        raise _Usage(f"--resume: {args.resume!r} is no file")
+        raise Usage(f"--resume: {args.resume!r} is no file")
     fraction, held_out = _validation(args)
-    data, _, name = _load_data(args.data, args.key, args.scale)
+    data, _, name, _ = load_data(args.data, args.key, args.scale)
     if held_out is not None and held_out.shape[1] != data.shape[1]:
-        raise _Usage(
+        raise Usage(
             f"--validation: has {held_out.shape[1]} columns, the training data {data.shape[1]}"
         )
 
@@ -475,9 +349,9 @@ def _validation(args: argparse.Namespace) -> tuple[float | None, Any]:
     try:
         fraction = float(args.validation)
     except ValueError:
-        return None, _load_data(args.validation, args.key, args.scale)[0]
+        return None, load_data(args.validation, args.key, args.scale).data
     if not 0 < fraction < 1:
-        raise _Usage(f"--validation: got {args.validation}, expected a fraction between 0 and 1")
+        raise Usage(f"--validation: got {args.validation}, expected a fraction between 0 and 1")
     return fraction, None
 
 
@@ -510,26 +384,25 @@ def _mean(function: Callable[[Any], Any], data: Any) -> float:
 
 
 def _sample(args: argparse.Namespace) -> int:
-    out = _writable("--out", args.out, ".npy", *_PICTURES)
+    out = writable("--out", args.out, ".npy", *PICTURES)
     picture = out.suffix.lower() != ".npy"
     if picture:
-        _check_drawable(out)
-    model = _load_model(args.model)
+        check_drawable(out)
+    model = load_model(args.model)
     if picture:
-        _check_image_shape(args.image_shape, model)
+        check_image_shape(args.image_shape, model)
     # In pictures the means of the last step show more than their random 0s and 1s.
     mean = args.mean or picture
-    drawn = model.sample(
-        args.n_samples, steps=args.steps, mean=mean, random_state=args.random_state
-    )
+    drawn = samples(model, args.n_samples, args, mean=mean)
     if picture:
-        _draw_tiles("samples", out, drawn, args.image_shape)
+        draw_tiles("samples", out, drawn, args.image_shape)
     else:
         from .io import atomic_write
 
         with atomic_write(out) as file:
             np.save(file, np.asarray(drawn), allow_pickle=False)
-    print(f"{args.n_samples} samples of {drawn.shape[1]} features after {args.steps} steps: {out}")
+    steps = f" after {args.steps} steps" if hasattr(model, "gibbs") else ""
+    print(f"{args.n_samples} samples of {drawn.shape[1]} features{steps}: {out}")
     return 0
 
 
@@ -537,11 +410,11 @@ def _transform(args: argparse.Namespace) -> int:
     from .datasets import stream_batches
     from .io import atomic_write
 
-    out = _writable("--out", args.out, ".npy")
-    model = _load_model(args.model)
-    data, _, name = _load_data(args.data, args.key, args.scale)
+    out = writable("--out", args.out, ".npy")
+    model = load_model(args.model)
+    data, _, name, _ = load_data(args.data, args.key, args.scale)
     if data.shape[1] != model.n_features_in_:
-        raise _Usage(
+        raise Usage(
             f"--data: {name} has {data.shape[1]} columns, the model takes {model.n_features_in_}"
         )
     shape: tuple[int, ...] = ()
@@ -560,86 +433,6 @@ def _transform(args: argparse.Namespace) -> int:
             file.write(codes.data)
     print(f"codes of {name}, {shape[0]} x {shape[1]}: {out}")
     return 0
-
-
-def _plot(args: argparse.Namespace) -> int:
-    out = _writable("--out", args.out, *_PICTURES)
-    _check_drawable(out)
-    model = _load_model(args.model)
-    if args.what == "curve":
-        _draw_curves(model, out)
-    else:
-        _check_image_shape(args.image_shape, model)
-        if args.what == "filters":
-            _draw_tiles("filters", out, model, args.image_shape, args.n or 100)
-        else:
-            drawn = model.sample(
-                args.n or 64, steps=args.steps, mean=True, random_state=args.random_state
-            )
-            _draw_tiles("samples", out, drawn, args.image_shape)
-    print(f"{args.what}: {out}")
-    return 0
-
-
-def _check_drawable(path: Path) -> None:
-    from . import plot
-
-    if path.suffix.lower() != ".png" and not plot.available():
-        raise _Usage(
-            f"--out: {path.suffix} needs matplotlib, which is missing; expected .png, or "
-            "pip install 'unsupfast[plot]'"
-        )
-
-
-def _check_image_shape(shape: tuple[int, int] | None, model: Any) -> None:
-    """Before sampling, which takes time, rather than after it."""
-    n = int(model.n_features_in_)
-    if shape is None and math.isqrt(n) ** 2 != n:
-        raise _Usage(f"--image-shape: the model has {n} features, not a square; give HEIGHTxWIDTH")
-    if shape is not None and shape[0] * shape[1] != n:
-        raise _Usage(f"--image-shape: {shape[0]}x{shape[1]} is not the model's {n} features")
-
-
-def _draw_tiles(
-    what: str, path: Path, values: Any, shape: tuple[int, int] | None, n: int | None = None
-) -> None:
-    from . import plot
-
-    if not plot.available():
-        from . import _picture
-
-        _picture.write_png(path, getattr(_picture, what)(values, shape, n))
-        return
-    # A bare Figure instead of pyplot: no display is asked for, no global state is left behind.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 7), layout="constrained")
-    getattr(plot, what)(values, shape, n=n, ax=figure.subplots())
-    plot.save(figure, path)
-
-
-def _draw_curves(model: Any, path: Path) -> None:
-    """A panel for each unit of measurement, over the same epochs."""
-    from . import plot
-
-    groups = plot.history_groups(model)
-    if not groups:
-        raise _Usage("the model has no learning history to draw")
-    if not plot.available():
-        from . import _picture
-
-        _picture.write_png(path, _picture.learning_curve(model))
-        return
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 0.6 + 2.8 * len(groups)), layout="constrained")
-    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, group in zip(panels, groups, strict=True):
-        plot.learning_curve(model, ax=panel, metrics=group)
-        if panel is not panels[-1]:
-            panel.set_xlabel("")
-    panels[0].set_title("learning curve")
-    plot.save(figure, path)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -673,7 +466,7 @@ def _readable(facts: Mapping[str, Any], indent: str = "") -> list[str]:
 
 def _bench(arguments: list[str]) -> int:
     if importlib.util.find_spec(f"{__package__}._bench") is None:
-        raise _Usage("bench: this installation has no benchmarks")
+        raise Usage("bench: this installation has no benchmarks")
     module = importlib.import_module(f"{__package__}._bench")
     return int(module.main(arguments) or 0)
 

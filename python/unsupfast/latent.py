@@ -92,24 +92,33 @@ def attribute_vector(codes: Any, has: Any) -> np.ndarray:
     return codes[has].mean(axis=0) - codes[~has].mean(axis=0)
 
 
-def grid(side: int = 15, *, low: float = 0.01, high: float = 0.99) -> np.ndarray:
-    """Codes of a square in two dimensions at equal steps of probability of a standard normal.
+def grid(side: int = 15, *, low: float = 0.01, high: float = 0.99, codes: Any = None) -> np.ndarray:
+    """Codes of a square in two dimensions at equal steps of probability.
 
     Parameters
     ----------
     side : int, default=15
     low, high : float, default=0.01, 0.99
         Probabilities at the edges.
+    codes : array-like of shape (n, 2), default=None
+        Codes whose distribution is taken along each dimension; the standard normal if None.
 
     Returns
     -------
-    codes : ndarray of shape (side * side, 2)
+    square : ndarray of shape (side * side, 2)
         Rows from the top: the second coordinate falls, the first rises along a row.
     """
     if not isinstance(side, numbers.Integral) or side < 1:
         raise ValueError(f"side is {side!r}; expected a positive integer")
     if not 0 < low < high < 1:
         raise ValueError(f"low and high are {low} and {high}; expected 0 < low < high < 1")
-    points = special.ndtri(np.linspace(low, high, side))
-    x, y = np.meshgrid(points, points[::-1])
+    steps = np.linspace(low, high, side)
+    if codes is None:
+        columns = [special.ndtri(steps)] * 2
+    else:
+        codes = np.asarray(codes, np.float64)
+        if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes):
+            raise ValueError(f"codes has shape {codes.shape}; expected (n, 2)")
+        columns = list(np.quantile(codes, steps, axis=0).T)
+    x, y = np.meshgrid(columns[0], columns[1][::-1])
     return np.stack([x.ravel(), y.ravel()], axis=1)
