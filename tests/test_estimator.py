@@ -20,6 +20,9 @@ import unsupfast as uf
             16, pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.01, batch_size=20
         ),
         uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0),
+        uf.AnomalyDetector(uf.Autoencoder(4, n_iter=2, random_state=0)),
+        uf.AnomalyDetector(uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0)),
+        uf.AnomalyDetector(uf.RBM(4, visible="gaussian", n_iter=2, random_state=0)),
     ]
 )
 def test_sklearn_conformance(estimator, check):

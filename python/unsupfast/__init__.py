@@ -14,6 +14,7 @@ from .models.autoencoder_variants import (
 )
 from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
+from .models.detector import AnomalyDetector
 from .models.rbm import RBM
 from .models.vae import VAE
 from .penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
@@ -25,6 +26,7 @@ __all__ = [
     "L1",
     "RBM",
     "VAE",
+    "AnomalyDetector",
     "Autoencoder",
     "BernoulliRBM",
     "Contractive",

@@ -292,6 +292,27 @@ def _register(cls: _T, name: str | None) -> _T:
     return cls
 
 
+def model_name(model: Any) -> str:
+    """What files call the class of a model; TypeError if it is not registered."""
+    name = next((n for n, cls in _models.items() if cls is type(model)), None)
+    if name is None:
+        raise TypeError(
+            f"model: {type(model).__name__} is not registered, so it could not be loaded again; "
+            "decorate the class with unsupfast.io.register_model"
+        )
+    return name
+
+
+def model_from_state(name: str, tensors: Mapping[str, np.ndarray], state: Any) -> Any:
+    """A model of the class that files call `name`; ValueError if it is not registered."""
+    cls: Any = _models.get(name)
+    if cls is None:
+        raise ValueError(
+            f"a model of class {name!r} is not known, only {', '.join(sorted(_models)) or 'none'}"
+        )
+    return cls._from_state(tensors, state)
+
+
 def save_model(model: Any, path: PathLike) -> None:
     """Write a model of a registered class to a file, atomically.
 
@@ -309,12 +330,7 @@ def save_model(model: Any, path: PathLike) -> None:
     OSError
         If the file cannot be written.
     """
-    name = next((n for n, cls in _models.items() if cls is type(model)), None)
-    if name is None:
-        raise TypeError(
-            f"model: {type(model).__name__} is not registered, so it could not be loaded again; "
-            "decorate the class with unsupfast.io.register_model"
-        )
+    name = model_name(model)
     tensors, meta = model._get_state()
     save_tensors(path, tensors, {"model": name, "state": meta})
 
@@ -372,15 +388,14 @@ def load(path: PathLike) -> Any:
     """
     path = Path(path)
     tensors, state, name = load_state(path)
-    cls: Any = _models.get(name)
-    if cls is None:
+    if name not in _models:
         raise ValueError(
             f"{path}: holds a model of class {name!r}, known are "
             f"{', '.join(sorted(_models)) or 'none'}; import the module that "
             "registers the class, or upgrade unsupfast"
         )
     try:
-        return cls._from_state(tensors, state)
+        return model_from_state(name, tensors, state)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         what = f"missing {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: its state does not fit {name}: {what}") from error

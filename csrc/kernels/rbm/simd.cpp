@@ -11,6 +11,25 @@ namespace {
 
 typedef float HalfVec __attribute__((vector_size(USF_BYTES / 2)));  // as many floats as a vector has doubles
 
+// The first n of kLanes<T> uniforms in [0, 1), rounded down: u < p decides the same for every p of type T.
+template <class T>
+Vec<T> rounded_down(const double* u, int64_t n) {
+    if constexpr (sizeof(T) == 8) {
+        return load_n(u, n);
+    } else {
+        // without the 29 bits that a float lacks nothing is left to round
+        constexpr int L = kLanes<double>;
+        alignas(64) float x[2 * L];
+        for (int half = 0; half < 2; ++half) {
+            const int64_t from = half * L;
+            const vf64 part = n > from ? load_n(u + from, n - from) : vf64{};
+            const auto cut = __builtin_convertvector(bits<vf64>(bits<vu64>(part) >> 29 << 29), HalfVec);
+            std::memcpy(x + from, &cut, sizeof cut);
+        }
+        return load(x);
+    }
+}
+
 // Sums columns of partial[column][row] in column order.
 template <class T>
 void reduce_partials(const T* partial, int64_t columns, int64_t rows, T* out, bool accumulate) {
