@@ -155,10 +155,10 @@ def run_epochs(plan: Plan) -> None:
 
 
 class Progress:
-    """A tqdm bar over the rows of an epoch, or nothing."""
+    """A tqdm bar over the rows of an epoch (None: of unknown number), or nothing."""
 
-    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int):
-        self._bar = None
+    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int | None):
+        self._bar, self._before = None, 0
         if shown:
             from tqdm.auto import tqdm
 
@@ -168,8 +168,14 @@ class Progress:
         return self if self._bar is not None else None
 
     def __call__(self, done: int) -> None:
+        """Rows done, of the block being trained on."""
         assert self._bar is not None
-        self._bar.update(done - self._bar.n)
+        self._bar.update(self._before + done - self._bar.n)
+
+    def advance(self) -> None:
+        """The next block begins."""
+        assert self._bar is not None
+        self._before = self._bar.n
 
     def __exit__(self, *error) -> None:
         if self._bar is not None:

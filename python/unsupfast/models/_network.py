@@ -7,10 +7,10 @@ those of :mod:`unsupfast.training`.
 
 from __future__ import annotations
 
+import functools
 import math
-import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,11 @@ from ..ops import ACTIVATIONS
 from ..optim import Optimizer, Schedule, make_optimizer
 from ..penalties import from_plain, to_plain
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
+from ._arguments import check_integer, check_option, check_real
 from ._rbm_core import seed_from
+from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
 
-__all__ = ["Draw", "NetworkEstimator", "check_integer", "check_option", "check_real"]
+__all__ = ["Draw", "NetworkEstimator"]
 
 _CHUNK_ROWS = 4096
 _OBJECTS = ("corruption", "penalties")  # parameters that files hold by their fields
@@ -41,46 +43,6 @@ class Draw:
 
     seed: int
     step: int
-
-
-def check_integer(owner: Any, name: str, low: int) -> None:
-    value = getattr(owner, name)
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}; expected an integer")
-    if value < low:
-        raise ValueError(f"{name} is {value}; expected at least {low}")
-
-
-def check_real(owner: Any, name: str, low: float, high: float = math.inf, *, above=False) -> None:
-    value: Any = getattr(owner, name)
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}; expected a number")
-    number = float(value)
-    if not (low < number if above else low <= number) or not number <= high or math.isinf(number):
-        raise ValueError(
-            f"{name} is {value}; expected a value in {'(' if above else '['}{low}, {high}]"
-        )
-
-
-def check_option(owner: Any, name: str, allowed: Iterable[Any]) -> None:
-    value = getattr(owner, name)
-    allowed = tuple(allowed)
-    if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
-
-
-def check_widths(name: str, value: Any) -> tuple[int, ...]:
-    """Layer widths as a tuple; one number stands for one layer."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        value = (value,)
-    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) == 0:
-        raise TypeError(f"{name} is {value!r}; expected a sequence of layer widths")
-    for width in value:
-        if not isinstance(width, numbers.Integral) or isinstance(width, bool):
-            raise TypeError(f"{name} is {value!r}; expected integers")
-        if width < 1:
-            raise ValueError(f"{name} is {value!r}; expected widths of at least 1")
-    return tuple(int(width) for width in value)
 
 
 class NetworkEstimator(BaseEstimator):
@@ -129,8 +91,11 @@ class NetworkEstimator(BaseEstimator):
     def _settle(self, X: Any) -> None:
         """Settles what "auto" means, before the network is built."""
 
+    def _check_values(self, X: Any) -> None:
+        """Refuses values that the loss is not defined for."""
+
     def _pretrain(self, X: Any) -> None:
-        """Replaces the initial weights."""
+        """Replaces the initial weights; `X` may be a stream."""
 
     # ------------------------------------------------------------------ arguments
 
@@ -236,6 +201,7 @@ class NetworkEstimator(BaseEstimator):
         self._dtype = np.dtype(X.dtype)
         self._seed = seed_from(rng)
         self._settle(X)
+        self._check_values(X)
         self.network_ = self._build(X.shape[1], X.dtype, np.random.default_rng([self._seed, 0]))
         self._reset_training()
 
@@ -290,22 +256,26 @@ class NetworkEstimator(BaseEstimator):
     def _corruption(self) -> tuple[str, float]:
         return "none", 0.0
 
-    def _train_rows(self, X, y, order, epoch: int, batch_size: int, tick=None) -> dict[str, float]:
-        """One pass over rows `order`; returns the means over it."""
+    def _train_rows(
+        self, X, y, order, epoch: int, batch_size: int, tick=None, block: int = 0
+    ) -> dict[str, float]:
+        """One pass over rows `order` (of a stream: of a block); returns the means over it."""
         rows, cols = self._rows(X), X.shape[1]
         kind, amount = self._corruption()
         rate = self._rate(epoch)
         sums: dict[str, float] = {}
+        noise_seed = (self._seed + block) & (2**64 - 1)  # rows of blocks have the same numbers
         for start in range(0, len(order), batch_size):
             index = order[start : start + batch_size]
-            x, noisy = _core.take_rows(rows, index, cols, kind, amount, self._seed, epoch)
+            x, noisy = _core.take_rows(rows, index, cols, kind, amount, noise_seed, epoch)
             draw = Draw(self._seed, self._optimizer_state.step_count)
             target = None if y is None else y[index]
             try:
                 loss, extras = self._step(x, noisy, target, rate, draw)
             except DivergenceError as error:
+                batch = block * BLOCK_BATCHES + start // batch_size + 1
                 raise DivergenceError(
-                    f"training diverged: {error} after mini-batch {start // batch_size + 1} of "
+                    f"training diverged: {error} after mini-batch {batch} of "
                     f"epoch {epoch + 1}; the model keeps its state from before that epoch. Lower "
                     f"learning_rate (now {rate:g}), set clip_norm, or scale the data."
                 ) from None
@@ -333,6 +303,12 @@ class NetworkEstimator(BaseEstimator):
         self._average = saved["average"]
         self.n_iter_ = saved["n_iter"]
 
+    def _fit_unlabelled(self, X):
+        """Trains on an array, a matrix or a stream, once parameters are checked."""
+        if is_stream(X):
+            return self._fit_stream(X)
+        return self._fit(self._validate(X, reset=True))
+
     def _fit(self, X, y=None):
         """Trains on checked arguments; `X` is validated, `y` as :meth:`_loss` wants it."""
         rng = check_random_state(self.random_state)
@@ -356,21 +332,79 @@ class NetworkEstimator(BaseEstimator):
                 )
             mixed = np.random.default_rng([self._seed, 1]).permutation(len(rows))
             rows, held_out = np.sort(mixed[count:]), np.sort(mixed[:count])
-        means: dict[str, float] = {}
 
-        def train(epoch: int) -> None:
+        def train(epoch: int) -> dict[str, float]:
             order = rows
             if self.shuffle:
                 order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
-            means.clear()
             with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as tick:
-                means.update(self._train_rows(X, y, order, epoch - 1, self.batch_size, tick))
+                return self._train_rows(X, y, order, epoch - 1, self.batch_size, tick)
+
+        def validate(held_out: np.ndarray) -> float:
+            # a part at a time: held-out rows of a mapped file may be more than memory holds
+            total = 0.0
+            for start in range(0, len(held_out), _CHUNK_ROWS):
+                part = held_out[start : start + _CHUNK_ROWS]
+                target = None if y is None else y[part]
+                total += self._validation_loss(X[part], target) * len(part)
+            return total / len(held_out)
+
+        self._run(train, None if held_out is None else functools.partial(validate, held_out))
+
+    def _fit_stream(self, batches: Iterable[Any]):
+        """As :meth:`_fit`, on an iterable of batches, in memory for one block of them."""
+        if self.validation_fraction is not None:
+            raise ValueError(
+                "validation_fraction is not supported for an iterable of batches; expected None"
+            )
+        passes, why = self.n_iter, f"n_iter is {self.n_iter}"
+        pretrain = getattr(self, "pretrain", None) if self.resume is None else None
+        if pretrain is not None:
+            passes, why = passes + 1, f"pretrain is {pretrain!r}"
+        stream = Stream(batches, self.batch_size, passes, why)
+        head = self._validate(stream.head, reset=True)
+        self._initialise(head, check_random_state(self.random_state))
+        if self.resume is not None:
+            self._resume(self.resume)
+        else:
+            self._pretrain(MappedStream(stream, self._checked_block))
+
+        def train(epoch: int) -> dict[str, float]:
+            sums: dict[str, float] = {}
+            count = 0
+
+            def rows(X, order, block: int, tick) -> None:
+                nonlocal count
+                self._check_values(X)
+                means = self._train_rows(X, None, order, epoch - 1, self.batch_size, tick, block)
+                for name, value in means.items():
+                    sums[name] = sums.get(name, 0.0) + value * len(order)
+                count += len(order)
+
+            train_epoch(self, stream, epoch, rows)
+            return {name: value / max(1, count) for name, value in sums.items()}
+
+        self._run(train, None)
+        return self
+
+    def _checked_block(self, X: Any) -> Any:
+        X = self._validate(X, reset=False)
+        self._check_values(X)
+        return X
+
+    def _run(self, train: Callable[[int], dict[str, float]], validate: Any) -> None:
+        """The epochs that are left, through the common loop: `train` returns the means of one."""
+        means: dict[str, float] = {}
+
+        def train_one(epoch: int) -> None:
+            means.clear()
+            means.update(train(epoch))
 
         def measure(epoch: int) -> dict[str, float]:
             self.n_iter_ = epoch
             metrics = {**means, "learning_rate": self._rate(epoch - 1)}
-            if held_out is not None:
-                value = self._validation_loss(X[held_out], None if y is None else y[held_out])
+            if validate is not None:
+                value = validate()
                 metrics["validation_loss"], metrics["validation_score"] = value, -value
             return metrics
 
@@ -389,7 +423,7 @@ class NetworkEstimator(BaseEstimator):
             Plan(
                 model=self,
                 epochs=range(self.n_iter_ + 1, self.n_iter + 1),
-                train=train,
+                train=train_one,
                 measure=measure,
                 snapshot=self._snapshot,
                 restore=self._restore,
@@ -408,6 +442,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _partial_fit(self, X, y=None):
         """One update on the mini-batch X."""
+        self._check_values(X)
         before = self._snapshot()
         try:
             means = self._train_rows(X, y, np.arange(X.shape[0]), self.n_iter_, X.shape[0])

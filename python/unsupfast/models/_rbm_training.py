@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import numbers
 import os
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from sklearn.utils import check_random_state
 
 from .. import _core
 from ..io import load_state, save_model
-from ..readers import stream_batches
-from ..training import DivergenceError, Plan, run_epochs, schedule_value
+from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._rbm_core import RBMCore, seed_from
+from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
 
 __all__ = ["RBMTraining"]
 
@@ -24,8 +24,6 @@ __all__ = ["RBMTraining"]
 _MONITOR_ROWS = 1000
 _MAX_GIBBS_STEPS = 1_000_000
 _CHECKED_EPOCHS = 10_000
-# Mini-batches that a stream is shuffled within.
-_STREAM_BATCHES = 64
 
 
 class RBMTraining(RBMCore):
@@ -249,7 +247,7 @@ class RBMTraining(RBMCore):
             If a parameter stops being finite; the state before that epoch is kept.
         """
         self._check_parameters()
-        if _is_stream(X):
+        if is_stream(X):
             return self._fit_stream(X, row_weight)
         X = self._validate(X, reset=True)
         if row_weight is not None:
@@ -275,7 +273,7 @@ class RBMTraining(RBMCore):
             order = rows
             if self.shuffle:
                 order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
-            with _Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
+            with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
                 self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
 
         monitor = self._monitored_rows(X, rows)
@@ -365,7 +363,7 @@ class RBMTraining(RBMCore):
         dense = X.toarray() if sp.issparse(X) else X
         return float(np.mean((self._reconstruct(X) - dense) ** 2))
 
-    def _fit_stream(self, stream: Iterable[Any], row_weight):
+    def _fit_stream(self, batches: Iterable[Any], row_weight):
         for name, value in (
             ("row_weight", row_weight),
             ("validation_fraction", self.validation_fraction),
@@ -374,39 +372,22 @@ class RBMTraining(RBMCore):
                 raise ValueError(
                     f"{name} is not supported for an iterable of batches; expected None"
                 )
-        if iter(stream) is stream and self.n_iter > 1:
-            raise ValueError(
-                "X is an iterator, which can be read once only, but n_iter is "
-                f"{self.n_iter}; expected n_iter=1 or an iterable that can be read again"
-            )
-        blocks = stream_batches(stream, self.batch_size * _STREAM_BATCHES)
-        head = next(blocks, None)
-        if head is None:
-            raise ValueError("X is an iterable without any batch; expected at least one")
-        head = self._validate(head, reset=True)
+        stream = Stream(batches, self.batch_size, self.n_iter, f"n_iter is {self.n_iter}")
+        head = self._validate(stream.head, reset=True)
         self._initialise(head.shape[1], head.dtype, check_random_state(self.random_state))
         self._data_mean = _mean_row(head)
         if self.resume is not None:
             self._resume(self.resume, head.shape[1], head.dtype)
-        passes = iter([itertools.chain([head], blocks)])
+        monitor = head[:_MONITOR_ROWS]
 
-        def train(epoch: int) -> None:
-            size = self.batch_size * _STREAM_BATCHES
-            for block, X in enumerate(next(passes, stream_batches(stream, size))):
-                X = self._validate(X, reset=False)
-                order = np.arange(X.shape[0])
-                if self.shuffle:
-                    order = np.random.default_rng([self._seed, 2, epoch, block]).permutation(order)
-                self._train_rows(
-                    X,
-                    order,
-                    None,
-                    epoch - 1,
-                    self.batch_size,
-                    batches_before=block * _STREAM_BATCHES,
-                )
+        def rows(epoch: int, X, order, block: int, tick) -> None:
+            before = block * BLOCK_BATCHES
+            self._train_rows(X, order, None, epoch - 1, self.batch_size, tick, before)
 
-        self._run(train, lambda epoch: self._measure(head[:_MONITOR_ROWS], None, epoch))
+        self._run(
+            lambda epoch: train_epoch(self, stream, epoch, functools.partial(rows, epoch)),
+            lambda epoch: self._measure(monitor, None, epoch),
+        )
         return self
 
     def partial_fit(self, X, y=None, row_weight=None):
@@ -474,35 +455,3 @@ def _mean_row(X) -> np.ndarray:
     else:
         total = X.sum(axis=0, dtype=np.float64)
     return (total / X.shape[0]).astype(X.dtype)
-
-
-def _is_stream(X) -> bool:
-    return (
-        isinstance(X, Iterable)
-        and not isinstance(X, (list, tuple, str, bytes, dict))
-        and not sp.issparse(X)
-        and not hasattr(X, "__array__")
-        and not hasattr(X, "shape")
-    )
-
-
-class _Progress:
-    """A tqdm bar over the rows of an epoch, or nothing."""
-
-    def __init__(self, shown: bool, epoch: int, n_epochs: int, rows: int):
-        self._bar = None
-        if shown:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=rows, desc=f"epoch {epoch}/{n_epochs}", unit="rows", leave=False)
-
-    def __enter__(self):
-        return self if self._bar is not None else None
-
-    def __call__(self, done: int) -> None:
-        assert self._bar is not None
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *error) -> None:
-        if self._bar is not None:
-            self._bar.close()

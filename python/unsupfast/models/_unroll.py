@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._stream import MappedStream, is_stream
 from .rbm import RBM
 
 __all__ = ["greedy_layers"]
@@ -21,7 +22,7 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.n
     ----------
     model : Autoencoder
         With its network built, which says widths and activations.
-    X : array or CSR matrix
+    X : array, CSR matrix, or iterable of those
 
     Returns
     -------
@@ -37,8 +38,15 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.n
             weight, hidden, visible = _shallow_layer(model, layer, X, i, seed)
         trained.append((weight, hidden, visible))
         layer.weight, layer.bias.data[...] = weight, hidden
-        X = model._by_chunks(X, layer)
+        X = _coded(model, layer, X)
     return trained
+
+
+def _coded(model: Any, layer: Any, X: Any) -> Any:
+    """What a layer makes of X, of a stream batch after batch."""
+    if is_stream(X):
+        return MappedStream(X, lambda rows: model._by_chunks(rows, layer))
+    return model._by_chunks(X, layer)
 
 
 def _rbm_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[Any, Any, Any]:
@@ -76,7 +84,7 @@ def _shallow_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tup
         (layer.outputs,),
         activation=layer.activation,
         tied=True,  # the decoder starts from the transpose either way
-        loss=model.loss_ if index == 0 else "auto",
+        loss=model.loss_ if index == 0 else "bce" if model.activation == "sigmoid" else "mse",
         corruption=plan["corruption"],
         penalties=plan["penalties"] if last else (),
         optimizer=model.optimizer,

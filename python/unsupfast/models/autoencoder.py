@@ -15,7 +15,8 @@ from .. import _core, nn, ops
 from ..io import register_model
 from ..ops import ACTIVATIONS
 from ..penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
-from ._network import NetworkEstimator, check_integer, check_option, check_widths
+from ._arguments import check_integer, check_option, check_widths
+from ._network import NetworkEstimator
 from ._unroll import greedy_layers
 
 __all__ = ["Autoencoder"]
@@ -264,14 +265,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         return self.activation if len(widths) == 1 else "identity"
 
     def _settle(self, X: Any) -> None:
-        values = X.data if sp.issparse(X) else X
-        low, high = (values.min(), values.max()) if values.size else (0, 0)
+        low, high = _range(X)
         inside = low >= 0 and high <= 1
-        if self.loss == "bce" and not inside:
-            raise ValueError(
-                f"loss='bce' needs data in [0, 1]; X has values from {low:g} to {high:g}"
-            )
         self.loss_ = ("bce" if inside else "mse") if self.loss == "auto" else self.loss
+
+    def _check_values(self, X: Any) -> None:
+        if self.loss_ != "bce":
+            return
+        low, high = _range(X)
+        if low < 0 or high > 1:
+            why = "" if self.loss == "bce" else ", which the first rows made of loss='auto',"
+            raise ValueError(
+                f"loss='bce'{why} needs data in [0, 1]; X has values from {low:g} to {high:g}"
+            )
 
     def _settings(self) -> dict[str, Any]:
         return {"loss_": self.loss_, "_n_features_out": self._n_features_out}
@@ -331,7 +337,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or iterable of those
+            A memory-mapped float32 or float64 array is read as it is needed. CSR is computed
+            sparse. An iterable of batches is read once per epoch (and per epoch of pre-training
+            each layer) and shuffled within blocks of 64 mini-batches; it can't hold rows out.
         y : ignored
 
         Returns
@@ -346,7 +355,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             If the loss or a parameter stops being finite; the state before that epoch is kept.
         """
         self._check_parameters()
-        return self._fit(self._validate(X, reset=True))
+        return self._fit_unlabelled(X)
 
     def partial_fit(self, X, y=None):
         """One update on the mini-batch X.
@@ -446,6 +455,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _range(X: Any) -> tuple[float, float]:
+    values = X.data if sp.issparse(X) else X
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
 class _Shape(nn.Module):

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from .. import nn, ops
 from ..io import register_model
 from ..penalties import Gaussian, Masking, SaltPepper
-from ._network import NetworkEstimator, check_integer, check_option, check_widths
+from ._arguments import check_integer, check_option, check_widths
+from ._network import NetworkEstimator
 from ._unroll import greedy_layers
 
 __all__ = ["StackedAutoencoderClassifier"]

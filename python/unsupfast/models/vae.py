@@ -18,13 +18,8 @@ from .. import _core, nn, ops
 from ..autograd import Tensor
 from ..io import register_model
 from ..training import schedule_value
-from ._network import (
-    NetworkEstimator,
-    check_integer,
-    check_option,
-    check_real,
-    check_widths,
-)
+from ._arguments import check_integer, check_option, check_real, check_widths
+from ._network import NetworkEstimator
 from ._rbm_core import seed_from
 
 __all__ = ["VAE"]
@@ -211,7 +206,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
             raise ValueError(f"kl_schedule is {factor} in epoch {epoch}; expected at least 0")
         return self.beta * factor
 
-    def _settle(self, X: Any) -> None:
+    def _check_values(self, X: Any) -> None:
         values = X.data if sp.issparse(X) else X
         if self.likelihood != "gaussian" and values.size:
             low, high = values.min(), values.max()
@@ -320,7 +315,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or iterable of those
+            A memory-mapped float32 or float64 array is read as it is needed. CSR is computed
+            sparse. An iterable of batches is read once per epoch and shuffled within
+            blocks of 64 mini-batches; it can't hold rows out.
         y : ignored
 
         Returns
@@ -335,7 +333,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
             If the loss or a parameter stops being finite; the state before that epoch is kept.
         """
         self._check_parameters()
-        return self._fit(self._validate(X, reset=True))
+        return self._fit_unlabelled(X)
 
     def partial_fit(self, X, y=None):
         """One update on the mini-batch X.

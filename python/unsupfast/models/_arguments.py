@@ -1,0 +1,52 @@
+"""Checks of estimators' parameters: errors that name the argument, what came, what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check_integer", "check_option", "check_real", "check_widths"]
+
+
+def check_integer(owner: Any, name: str, low: int) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; expected an integer")
+    if value < low:
+        raise ValueError(f"{name} is {value}; expected at least {low}")
+
+
+def check_real(owner: Any, name: str, low: float, high: float = math.inf, *, above=False) -> None:
+    value: Any = getattr(owner, name)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; expected a number")
+    number = float(value)
+    if not (low < number if above else low <= number) or not number <= high or math.isinf(number):
+        raise ValueError(
+            f"{name} is {value}; expected a value in {'(' if above else '['}{low}, {high}]"
+        )
+
+
+def check_option(owner: Any, name: str, allowed: Iterable[Any]) -> None:
+    value = getattr(owner, name)
+    allowed = tuple(allowed)
+    if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
+
+
+def check_widths(name: str, value: Any) -> tuple[int, ...]:
+    """Layer widths as a tuple; one number stands for one layer."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = (value,)
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) == 0:
+        raise TypeError(f"{name} is {value!r}; expected a sequence of layer widths")
+    for width in value:
+        if not isinstance(width, numbers.Integral) or isinstance(width, bool):
+            raise TypeError(f"{name} is {value!r}; expected integers")
+        if width < 1:
+            raise ValueError(f"{name} is {value!r}; expected widths of at least 1")
+    return tuple(int(width) for width in value)
