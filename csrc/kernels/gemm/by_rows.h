@@ -24,7 +24,9 @@ void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void
     // two items a thread at least, where there are tiles for it; else the panels are shared out too
     const int64_t most_tiles = most(1, least(8, kBlockBytes / int64_t(stride)));
     const int64_t block = least(most_tiles, most(1, tiles / (2 * threads)));
-    const int64_t blocks = (tiles + block - 1) / block;
+    // as many for every thread, where there are enough
+    int64_t blocks = (tiles + block - 1) / block;
+    blocks = least(tiles, (blocks + threads - 1) / threads * threads);
     const int64_t parts = least(panels(n), most(1, threads / blocks));
     const size_t panel_bytes = size_t(padded_depth(format, k) * kPanel * element_size(format));
     const auto first_row = [&](int64_t tile) { return m * tile / tiles; };  // tiles of even height

@@ -1,4 +1,5 @@
 // GEMM engine kernels: packing, the dense and the zero-skipping inner loops, and the plain product.
+#include "kernels/gemm/by_rows.h"
 #include "kernels/gemm/engine.h"
 
 #include <utility>
@@ -424,17 +425,20 @@ template <class T>
 void gemm(const Gemm& p, const Launch& launch) {
     T* c = static_cast<T*>(p.c);
     const T alpha = T(p.alpha), beta = T(p.beta);
-    multiply<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch,
-                [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-                    for (int r = 0; r < rows; ++r)
-                        for (int64_t j = 0; j < cols; j += kLanes<T>) {
-                            T* q = c + (m0 + r) * p.ldc + n0 + j;
-                            const int64_t n = least(cols - j, kLanes<T>);
-                            Vec<T> y = load(tile + r * kPanel + j) * alpha;
-                            if (beta != 0) y += load_n(q, n) * beta;
-                            store_n(q, y, n);
-                        }
-                });
+    const auto finish = [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+        for (int r = 0; r < rows; ++r)
+            for (int64_t j = 0; j < cols; j += kLanes<T>) {
+                T* q = c + (m0 + r) * p.ldc + n0 + j;
+                const int64_t n = least(cols - j, kLanes<T>);
+                Vec<T> y = load(tile + r * kPanel + j) * alpha;
+                if (beta != 0) y += load_n(q, n) * beta;
+                store_n(q, y, n);
+            }
+    };
+    if (p.a.bits || p.a.indptr)
+        multiply<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch, finish);
+    else
+        multiply_by_rows<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch, finish);
 }
 
 }  // namespace
