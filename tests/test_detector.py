@@ -81,6 +81,22 @@ def test_scores_are_those_of_the_model(digits):
     np.testing.assert_array_equal(sparse.predict(sp.csr_matrix(test)), dense.predict(test))
 
 
+def test_streams(digits):
+    train, test, _ = digits
+    detector = quick(0.1)
+    detector.estimator.set_params(shuffle=False)
+    whole = clone(detector).fit(train)
+
+    class Batches:
+        def __iter__(self):
+            return iter([train[:300], train[300:]])
+
+    batched = detector.fit(Batches())
+    np.testing.assert_array_equal(batched.decision_function(test), whole.decision_function(test))
+    with pytest.raises(ValueError, match="X is an iterator"):
+        detector.fit(iter([train]))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_saves_and_pickles(name, digits, tmp_path):
     train, test, _ = digits

@@ -199,7 +199,7 @@ def test_learning_curves_of_networks() -> None:
     axes = plot.learning_curve(vae)
     assert [side.get_ylabel() for side in axes.figure.axes] == [
         "loss",
-        "divergence from the prior (nats/sample)",
+        "KL divergence (nats/sample)",
     ]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), vae.history_["loss"])
     classifier = uf.StackedAutoencoderClassifier(4, pretrain=None, n_iter=3, random_state=0)

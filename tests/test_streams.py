@@ -163,13 +163,13 @@ def test_divergence_in_a_stream_names_the_mini_batch():
 
 def test_memory_is_that_of_a_block():
     def generate():
-        for i in range(150):
-            yield np.random.default_rng(i).random((1000, 64), np.float32)
+        for i in range(60):
+            yield np.random.default_rng(i).random((500, 64), np.float32)
 
-    whole = 150_000 * 64 * 4
+    whole = 60 * 500 * 64 * 4
     tracemalloc.start()
     try:
-        uf.VAE(8, 2, batch_size=32, n_iter=1, random_state=0).fit(generate())
+        uf.VAE(8, 2, batch_size=16, n_iter=1, random_state=0).fit(generate())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -55,4 +55,14 @@ void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void
     });
 }
 
+// The better of both ways for the left operand: lists are packed once for all threads.
+template <class T, class Epilogue>
+void multiply_best(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
+                   const Epilogue& epilogue) {
+    if (a.bits || a.indptr)
+        multiply<T>(m, n, k, a, b, format, launch, epilogue);
+    else
+        multiply_by_rows<T>(m, n, k, a, b, format, launch, epilogue);
+}
+
 }  // namespace unsupfast::USF_ISA

@@ -435,10 +435,7 @@ void gemm(const Gemm& p, const Launch& launch) {
                 store_n(q, y, n);
             }
     };
-    if (p.a.bits || p.a.indptr)
-        multiply<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch, finish);
-    else
-        multiply_by_rows<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch, finish);
+    multiply_best<T>(p.m, p.n, p.k, p.a, p.b, p.format, launch, finish);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Gibbs half-step and contrastive weight update: epilogues on the GEMM engine.
 #include "kernels/rbm/op.h"
 
-#include "kernels/gemm/engine.h"
+#include "kernels/gemm/by_rows.h"
 #include "kernels/layout/op.h"
 #include "simd/vmath.h"
 
@@ -50,50 +50,51 @@ void half_step(const HalfStep& p, const Launch& launch) {
     if (p.log_partition)
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.n) * p.m) * sizeof(T)));
 
-    multiply<T>(p.m, p.n, p.k, p.states, p.weights, p.format, launch,
-                [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-                    alignas(64) float u[kTileRows<T> + 1][kPanel];
-                    const bool draws = sample || p.bits;
-                    const double* given = p.draw.given;
-                    if (draws && !given)
-                        uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(m0), rows,
-                                     uint32_t(n0), u);
-                    for (int r = 0; r < rows; ++r) {
-                        Vec<T> terms{};
-                        uint32_t word = 0;
-                        for (int64_t j = 0; j < cols; j += L) {
-                            const int64_t n = least(cols - j, L), at = (m0 + r) * p.n + n0 + j;
-                            const auto uniform = [&] {
-                                return given ? rounded_down<T>(given + at, n) : from_floats<T>(&u[r][j]);
-                            };
-                            const auto keep = [&](Vec<T> on) {
-                                if (sample) store_n(sample + at, on, n);
-                                word |= nonzero_bits<T>(first_n<T>(on, n)) << j;
-                            };
-                            const Vec<T> x = load(tile + r * kPanel + j) * scale + load_n(bias + n0 + j, n);
-                            if (partial)
-                                terms += first_n<T>(ratio < 0 ? softplus(x) : softplus(x) - softplus(x * ratio), n);
-                            if (!mean && !draws) continue;
-                            if (!mean && p.unit == Unit::bernoulli) {
-                                // u < sigmoid(x) without a division
-                                const Vec<T> draw = uniform();
-                                keep(draw + draw * exp(-x) < T(1) ? splat(T(1)) : Vec<T>{});
-                                continue;
-                            }
-                            const Vec<T> centre = p.unit == Unit::bernoulli ? sigmoid(x) : x;
-                            if (mean) store_n(mean + at, centre, n);
-                            if (!draws) continue;
-                            const Vec<T> draw = uniform();
-                            if (p.unit == Unit::gaussian) {
-                                store_n(sample + at, centre + load_n(sigma + n0 + j, n) * probit(draw), n);
-                                continue;
-                            }
-                            keep(draw < centre ? splat(T(1)) : Vec<T>{});
-                        }
-                        if (p.bits) p.bits[(m0 + r) * bit_words(p.n) + n0 / 32] = word;
-                        if (partial) partial[n0 / kPanel * p.m + m0 + r] = sum<T>(terms);
-                    }
-                });
+    multiply_best<T>(p.m, p.n, p.k, p.states, p.weights, p.format, launch,
+                     [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+                         alignas(64) float u[kTileRows<T> + 1][kPanel];
+                         const bool draws = sample || p.bits;
+                         const double* given = p.draw.given;
+                         if (draws && !given)
+                             uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(m0),
+                                          rows, uint32_t(n0), u);
+                         for (int r = 0; r < rows; ++r) {
+                             Vec<T> terms{};
+                             uint32_t word = 0;
+                             for (int64_t j = 0; j < cols; j += L) {
+                                 const int64_t n = least(cols - j, L), at = (m0 + r) * p.n + n0 + j;
+                                 const auto uniform = [&] {
+                                     return given ? rounded_down<T>(given + at, n) : from_floats<T>(&u[r][j]);
+                                 };
+                                 const auto keep = [&](Vec<T> on) {
+                                     if (sample) store_n(sample + at, on, n);
+                                     word |= nonzero_bits<T>(first_n<T>(on, n)) << j;
+                                 };
+                                 const Vec<T> x = load(tile + r * kPanel + j) * scale + load_n(bias + n0 + j, n);
+                                 if (partial)
+                                     terms +=
+                                         first_n<T>(ratio < 0 ? softplus(x) : softplus(x) - softplus(x * ratio), n);
+                                 if (!mean && !draws) continue;
+                                 if (!mean && p.unit == Unit::bernoulli) {
+                                     // u < sigmoid(x) without a division
+                                     const Vec<T> draw = uniform();
+                                     keep(draw + draw * exp(-x) < T(1) ? splat(T(1)) : Vec<T>{});
+                                     continue;
+                                 }
+                                 const Vec<T> centre = p.unit == Unit::bernoulli ? sigmoid(x) : x;
+                                 if (mean) store_n(mean + at, centre, n);
+                                 if (!draws) continue;
+                                 const Vec<T> draw = uniform();
+                                 if (p.unit == Unit::gaussian) {
+                                     store_n(sample + at, centre + load_n(sigma + n0 + j, n) * probit(draw), n);
+                                     continue;
+                                 }
+                                 keep(draw < centre ? splat(T(1)) : Vec<T>{});
+                             }
+                             if (p.bits) p.bits[(m0 + r) * bit_words(p.n) + n0 / 32] = word;
+                             if (partial) partial[n0 / kPanel * p.m + m0 + r] = sum<T>(terms);
+                         }
+                     });
     if (partial) reduce_partials(partial, panels(p.n), p.m, static_cast<T*>(p.log_partition), true);
 }
 

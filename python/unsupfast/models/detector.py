@@ -11,6 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from ..io import model_from_state, model_name, register_model, save_model
+from ._stream import is_stream
 from .autoencoder import Autoencoder
 
 __all__ = ["AnomalyDetector"]
@@ -93,7 +94,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Mostly normal rows.
+            Mostly normal rows; an iterable of batches if the model takes it.
         y : ignored
 
         Returns
@@ -105,9 +106,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ValueError, TypeError
             For bad arguments, naming the argument.
         """
-        self.estimator_ = clone(self._check_parameters()).fit(X, None)
+        model = self._check_parameters()
+        stream = is_stream(X)
+        if stream and iter(X) is X:
+            raise ValueError(
+                "X is an iterator, which can be read once only, but its rows are scored after "
+                "training; expected an iterable that can be read again"
+            )
+        self.estimator_ = clone(model).fit(X, None)
         self._take_names()
-        scores = self._scores(X)
+        scores = np.concatenate([self._scores(rows) for rows in X]) if stream else self._scores(X)
         if self.contamination == "auto":
             low, high = np.percentile(scores, [25, 75])
             self.offset_ = float(low - 1.5 * (high - low))

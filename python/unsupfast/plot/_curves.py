@@ -25,7 +25,7 @@ _METRICS = {
     "loss": ("loss", "training"),
     "validation_loss": ("loss", "held-out"),
     "reconstruction_loss": ("loss", "training, without penalties"),
-    "kl": ("divergence from the prior (nats/sample)", "training"),
+    "kl": ("KL divergence (nats/sample)", "training"),
     "reconstruction": ("reconstruction (nats/sample)", "training"),
     "bound": ("importance-weighted bound (nats/sample)", "training"),
     "error": ("error rate", "training"),
