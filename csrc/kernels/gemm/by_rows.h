@@ -1,7 +1,7 @@
 // The engine's products cut by rows. An item packs a few tiles of rows into memory of its own thread and multiplies
 // them by all panels, so that nothing one thread writes is read by another and a product is one parallel region.
-// Dense left operands want this: a packed tile is as large as a panel, and getting it out of another core's cache
-// costs up to a tenth of the product. (engine.h packs once for all threads: better where lists of non-zeros are short.)
+// Dense left operands want this: a packed tile is as large as a panel. (engine.h packs once for all threads: better
+// where lists of non-zeros are short.)
 #pragma once
 #include "kernels/gemm/engine.h"
 
