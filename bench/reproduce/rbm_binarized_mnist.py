@@ -4,8 +4,8 @@ Trains on MNIST's training images, binarised anew every epoch (or, `-fixed`, on 
 rows of the fixed binarisation), and reports the mean log-likelihood of the 10,000 test rows of the
 fixed binarisation in nats, with log Z from annealed importance sampling::
 
-    python bench/rbm_binarized_mnist.py
-    python bench/rbm_binarized_mnist.py --method pcd5 cd1 --precision int16 float32
+    python bench/reproduce/rbm_binarized_mnist.py
+    python bench/reproduce/rbm_binarized_mnist.py --method pcd5 cd1 --precision int16 float32
 
 Published for this model and this data: CD-1 -125.53, CD-3 -105.50, CD-25 -86.34 (Salakhutdinov and
 Murray, 2008).
