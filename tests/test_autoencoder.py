@@ -28,6 +28,9 @@ def assert_same(a, b):
 
 MODELS = {
     "plain": lambda **kw: uf.Autoencoder((20, 5), n_iter=3, random_state=0, **kw),
+    "bounded": lambda **kw: uf.Autoencoder(
+        (20, 5), loss="mse", output_activation="sigmoid", n_iter=3, random_state=0, **kw
+    ),
     "tied": lambda **kw: uf.Autoencoder((20, 5), tied=True, n_iter=3, random_state=0, **kw),
     "denoising": lambda **kw: uf.DenoisingAutoencoder(20, n_iter=3, random_state=0, **kw),
     "contractive": lambda **kw: uf.ContractiveAutoencoder(20, n_iter=3, random_state=0, **kw),
@@ -37,6 +40,9 @@ MODELS = {
     ),
     "rbm": lambda **kw: uf.Autoencoder(
         (20, 5), pretrain="rbm", pretrain_iter=2, n_iter=3, random_state=0, **kw
+    ),
+    "documents": lambda **kw: uf.Autoencoder(
+        (20, 5), loss="categorical", n_iter=3, random_state=0, **kw
     ),
     "vae": lambda **kw: uf.VAE((20,), 3, n_iter=3, random_state=0, **kw),
     "iwae": lambda **kw: uf.VAE((20,), 3, n_importance=4, n_iter=3, random_state=0, **kw),
@@ -159,6 +165,22 @@ def test_contractive_penalty_is_the_norm_of_the_jacobian():
         assert abs(np.mean(estimates) - got) < 4 * error
 
 
+def test_categorical_output_is_a_distribution_that_nears_the_rows():
+    X = sp.csr_matrix(np.random.default_rng(0).poisson(digits(dtype=np.float64) * 3), dtype=float)
+    model = uf.Autoencoder(
+        (20, 5), loss="categorical", activation="relu", n_iter=60, random_state=0
+    ).fit(X)
+    found = model.reconstruct(X)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
+    p = X.toarray()
+    p /= p.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.score_samples(X), np.sum(p * np.log(found), axis=1))
+    always = -np.sum(p * np.log(p.mean(axis=0) + 1e-300), axis=1)
+    entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=1)
+    loss = -model.score_samples(X)
+    assert np.all(loss > entropy) and loss.mean() < always.mean() - 0.1
+
+
 def test_sparsity_reaches_its_target():
     X = digits()
     options = {"n_iter": 60, "learning_rate": 0.01, "random_state": 0}
@@ -205,7 +227,16 @@ def test_early_stopping_keeps_the_best_epoch():
 # ------------------------------------------------------------------------------------- classifier
 
 
-@pytest.mark.parametrize("pretrain", [None, "rbm", "autoencoder"])
+PRETRAINING = [
+    None,
+    "rbm",
+    "autoencoder",
+    uf.RBM(method="cd", learning_rate=(0.1, 0.05), n_iter=2),
+    uf.ContractiveAutoencoder(n_iter=2, learning_rate=optim.Cosine(0.01, epochs=2)),
+]
+
+
+@pytest.mark.parametrize("pretrain", PRETRAINING, ids=repr)
 def test_classifier_learns_and_is_restored(pretrain, tmp_path):
     data = load_digits()
     X, y = (data.data / 16).astype(np.float32), np.array([f"digit {i}" for i in data.target])
@@ -217,6 +248,7 @@ def test_classifier_learns_and_is_restored(pretrain, tmp_path):
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
     model.save(tmp_path / "c.safetensors")
     other = uf.load(tmp_path / "c.safetensors")
+    assert repr(other.get_params()) == repr(model.get_params())
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
     assert_same(model.partial_fit(X[:50], y[:50]), other.partial_fit(X[:50], y[:50]))
     with pytest.raises(ValueError, match="not among classes"):
@@ -299,7 +331,11 @@ def test_samples_and_interpolations():
         (lambda: uf.Autoencoder(()), TypeError, "hidden_layer_sizes"),
         (lambda: uf.Autoencoder((3, 0)), ValueError, "hidden_layer_sizes"),
         (lambda: uf.Autoencoder((3.5,)), TypeError, "hidden_layer_sizes"),
+        (lambda: uf.Autoencoder((20, 4, 8)), ValueError, "code, 8 wide, is wider"),
+        (lambda: uf.Autoencoder(loss="categorical", pretrain="rbm"), ValueError, "visible"),
         (lambda: uf.Autoencoder(activation="relu6"), ValueError, "activation"),
+        (lambda: uf.Autoencoder(output_activation="sigmoid"), ValueError, "loss='auto'"),
+        (lambda: uf.Autoencoder(loss="mse", output_activation="relu6"), ValueError, "output_act"),
         (lambda: uf.Autoencoder(loss="l2"), ValueError, "loss"),
         (lambda: uf.Autoencoder(tied=1), TypeError, "tied"),
         (lambda: uf.Autoencoder(corruption=0.3), TypeError, "corruption"),
@@ -307,6 +343,7 @@ def test_samples_and_interpolations():
         (lambda: uf.Autoencoder(penalties=uf.L1()), TypeError, "penalties"),
         (lambda: uf.Autoencoder(activation="relu", penalties=[uf.KLSparsity()]), ValueError,
          "KLSparsity needs activities"),
+        (lambda: uf.Autoencoder(pretrain=uf.VAE()), ValueError, "pretrain is VAE"),
         (lambda: uf.Autoencoder(pretrain="dbn"), ValueError, "pretrain"),
         (lambda: uf.Autoencoder(optimizer="adagrad"), ValueError, "optimizer"),
         (lambda: uf.Autoencoder(learning_rate=0), ValueError, "learning_rate"),
@@ -333,6 +370,9 @@ def test_bad_arguments_are_named(make, error, text):
 
 
 def test_bad_data_are_named():
+    for X, text in ((-np.eye(4), "at least 0; X has -1"), (np.tri(4, k=-1), "that of row 0")):
+        with pytest.raises(ValueError, match=text):
+            uf.Autoencoder(3, loss="categorical").fit(X)
     X = digits(20)
     with pytest.raises(ValueError, match="'bce' needs data in"):
         uf.Autoencoder(loss="bce").fit(X * 2)

@@ -8,6 +8,7 @@ import itertools
 import os
 import pickle
 import struct
+import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -124,9 +125,57 @@ def test_olivetti() -> None:
     assert alike[same].mean() > 0.3 > 0.05 > alike[~same].mean()
 
 
+@needs("reuters21578")
+@pytest.mark.parametrize(
+    ("split", "n", "with_topics"), [("train", 9603, 7775), ("test", 3299, 3019)]
+)
+def test_reuters21578(split, n, with_topics) -> None:
+    # the numbers of the "ModApte" split in the collection's own README
+    found = datasets.reuters21578(split)
+    assert len(found.texts) == len(found.topics) == n
+    assert np.count_nonzero([len(topics) > 0 for topics in found.topics]) == with_topics
+    about = [text for text, topics in zip(*found[:2], strict=True) if "coffee" in topics]
+    assert np.mean(["coffee" in text.lower() for text in about]) > 0.9
+    assert not any("&lt;" in text for text in found.texts)
+
+
+def tar_of(path, **members) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name.replace("_", "."))
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def test_documents_from_own_files(tmp_path) -> None:
+    folder = tmp_path / "reuters21578"
+    folder.mkdir()
+    path = folder / "reuters21578.tar.gz"
+    story = (
+        b'<REUTERS TOPICS="YES" LEWISSPLIT="%s">\n<TOPICS><D>tea</D><D>rice</D></TOPICS>'
+        b"<TEXT><TITLE>A &lt;B></TITLE><BODY>caf\xe9 %d</BODY></TEXT></REUTERS>\n"
+    )
+    tar_of(path, b_sgm=story % (b"TRAIN", 2), a_sgm=story % (b"TRAIN", 1), c_txt=b"<REUTERS>")
+    found = datasets.reuters21578(data_home=tmp_path)
+    assert found.texts == ["A <B>\ncaf\xe9 1", "A <B>\ncaf\xe9 2"]
+    assert found.topics == [("tea", "rice")] * 2 and "2 topics" in repr(found)
+    with pytest.raises(ValueError, match="no documents of split 'test'"):
+        datasets.reuters21578("test", data_home=tmp_path)
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"no archive"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged archive"):
+            datasets.reuters21578(data_home=tmp_path)
+
+
 @pytest.mark.parametrize("split", ["validation", "", None, 3])
 def test_unknown_split(split) -> None:
-    for maker in (datasets.mnist, datasets.fashion_mnist, datasets.binarized_mnist):
+    for maker in (
+        datasets.mnist,
+        datasets.fashion_mnist,
+        datasets.binarized_mnist,
+        datasets.reuters21578,
+    ):
         with pytest.raises(ValueError, match="split"):
             maker(split)
 

@@ -77,6 +77,7 @@ def main() -> None:
             (*WIDTHS, args.code),
             activation=args.activation,
             loss=args.loss,
+            output_activation="sigmoid" if args.loss == "mse" else None,
             pretrain=args.pretrain,
             batch_size=args.batch,
             n_iter=args.epochs,

@@ -303,14 +303,18 @@ def model_name(model: Any) -> str:
     return name
 
 
-def model_from_state(name: str, tensors: Mapping[str, np.ndarray], state: Any) -> Any:
-    """A model of the class that files call `name`; ValueError if it is not registered."""
-    cls: Any = _models.get(name)
-    if cls is None:
+def model_class(name: str) -> Any:
+    """The class that files call `name`; ValueError if it is not registered."""
+    if name not in _models:
         raise ValueError(
             f"a model of class {name!r} is not known, only {', '.join(sorted(_models)) or 'none'}"
         )
-    return cls._from_state(tensors, state)
+    return _models[name]
+
+
+def model_from_state(name: str, tensors: Mapping[str, np.ndarray], state: Any) -> Any:
+    """A model of the class that files call `name`; ValueError if it is not registered."""
+    return model_class(name)._from_state(tensors, state)
 
 
 def save_model(model: Any, path: PathLike) -> None:

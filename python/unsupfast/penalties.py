@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -188,22 +187,3 @@ class Contractive:
         signs = np.where(u < 0.5, -1, 1).astype(code.dtype)
         (row,) = grad(code, [x], signs, create_graph=True)
         return ops.mul(ops.sum(ops.mul(row, row)), scale)
-
-
-# ------------------------------------------------------------------------------------------ files
-
-_KINDS = {c.__name__: c for c in (Masking, SaltPepper, Gaussian, L1, KLSparsity, Contractive)}
-
-
-def to_plain(value: Any) -> Any:
-    """A corruption or penalty as JSON can say it."""
-    return {"kind": type(value).__name__, **dataclasses.asdict(value)}
-
-
-def from_plain(value: Any) -> Any:
-    """The object that :func:`to_plain` made `value` of."""
-    options = dict(value)
-    kind = options.pop("kind", None)
-    if kind not in _KINDS:
-        raise ValueError(f"unknown corruption or penalty {kind!r}")
-    return _KINDS[kind](**options)

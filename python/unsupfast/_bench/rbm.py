@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,20 +144,13 @@ def reuters(features: int = 2000) -> tuple[sp.csr_matrix, str]:
     """Word counts clipped to 0/1, from Reuters-21578 where it can be found, else synthetic."""
     from unsupfast import datasets
 
-    paths = [f / "reuters21578" / "reuters21578.tar.gz" for f in datasets.search_folders()]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
+    try:
+        texts = datasets.reuters21578("all").texts
+    except FileNotFoundError:
         print("note: Reuters-21578 not found (UNSUPFAST_DATA); using Zipf-distributed rows")
         return zipf_rows(10_000, features, 0.02), "synthetic Zipf, 2 % dense"
     from sklearn.feature_extraction.text import CountVectorizer
 
-    texts: list[str] = []
-    with tarfile.open(path) as archive:
-        for member in archive:
-            handle = archive.extractfile(member) if member.name.endswith(".sgm") else None
-            if handle is not None:
-                text = handle.read().decode("latin-1")
-                texts += re.findall(r"<BODY>(.*?)</BODY>", text, re.DOTALL)
     vectorizer = CountVectorizer(
         max_features=features, binary=True, stop_words="english", dtype=np.float32
     )

@@ -25,16 +25,15 @@ from ..autograd import Tensor, grad
 from ..io import load_state, save_model
 from ..ops import ACTIVATIONS
 from ..optim import Optimizer, Schedule, make_optimizer
-from ..penalties import from_plain, to_plain
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._arguments import check_integer, check_option, check_real
+from ._plain import from_plain, parameters_of
 from ._rbm_core import seed_from
 from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
 
 __all__ = ["Draw", "NetworkEstimator"]
 
 _CHUNK_ROWS = 4096
-_OBJECTS = ("corruption", "penalties")  # parameters that files hold by their fields
 
 
 @dataclass
@@ -476,19 +475,8 @@ class NetworkEstimator(BaseEstimator):
             for part in ("network", "optimizer", "average"):
                 for name, a in (saved.get(part) or {}).items():
                     tensors[f"{prefix}{part}.{name}"] = a
-        parameters: dict[str, Any] = {}
-        for name, value in self.get_params(deep=False).items():
-            if name in ("checkpoint", "resume", "callbacks"):
-                continue
-            if name in _OBJECTS and value is not None:
-                many = isinstance(value, (list, tuple))
-                parameters[name] = [to_plain(v) for v in value] if many else to_plain(value)
-            elif isinstance(value, (np.generic, np.ndarray)):
-                parameters[name] = value.tolist()
-            elif isinstance(value, (bool, int, float, str, list, tuple, type(None))):
-                parameters[name] = value
         meta = {
-            "parameters": parameters,
+            "parameters": parameters_of(self),
             "settings": self._settings(),
             "seed": str(self._seed),
             "dtype": self._dtype.name,
@@ -542,13 +530,7 @@ class NetworkEstimator(BaseEstimator):
 
     @classmethod
     def _from_state(cls, tensors, meta):
-        parameters = {}
-        for name, value in meta["parameters"].items():
-            if name in _OBJECTS and value is not None:
-                many = isinstance(value, list)
-                value = [from_plain(v) for v in value] if many else from_plain(value)
-            parameters[name] = tuple(value) if isinstance(value, list) else value
-        model = cls(**parameters)
+        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
         model._set_state(tensors, meta)
         return model
 

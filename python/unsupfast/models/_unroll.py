@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
+from ._arguments import check_integer, check_option
 from ._stream import MappedStream, is_stream
 from .rbm import RBM
 
-__all__ = ["greedy_layers"]
+__all__ = ["check_pretrain", "greedy_layers"]
 
 # Steps of contrastive divergence, by kind of visible unit (Hinton and Salakhutdinov, 2006).
 _RBM_RATE, _GAUSSIAN_RATE = 0.1, 0.001
@@ -32,14 +34,41 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.n
     trained = []
     for i, layer in enumerate(model.network_.encoder.layers):
         seed = int(np.random.default_rng([model._seed, 4, i]).integers(2**31))
-        if model.pretrain == "rbm":
-            weight, hidden, visible = _rbm_layer(model, layer, X, i, seed)
-        else:
-            weight, hidden, visible = _shallow_layer(model, layer, X, i, seed)
+        shallow = _shallow_model(model, layer, i, seed).fit(X)
+        weight, hidden, visible = _parameters(shallow)
         trained.append((weight, hidden, visible))
         layer.weight, layer.bias.data[...] = weight, hidden
         X = _coded(model, layer, X)
     return trained
+
+
+def check_pretrain(model: Any) -> None:
+    """Refuses what can't pre-train layers."""
+    from .autoencoder import Autoencoder
+
+    if not isinstance(model.pretrain, (RBM, Autoencoder)):
+        check_option(model, "pretrain", (None, "rbm", "autoencoder"))
+    check_integer(model, "pretrain_iter", 1)
+
+
+def _shallow_model(model: Any, layer: Any, index: int, seed: int) -> Any:
+    """The model, still to be fitted, whose hidden layer becomes `layer`."""
+    if model.pretrain == "rbm":
+        return _machine(model, layer, index, seed)
+    if model.pretrain == "autoencoder":
+        return _autoencoder(model, layer, index, seed)
+    template = clone(model.pretrain).set_params(random_state=seed)
+    if isinstance(template, RBM):
+        return template.set_params(n_components=layer.outputs)
+    return template.set_params(hidden_layer_sizes=(layer.outputs,), activation=layer.activation)
+
+
+def _parameters(shallow: Any) -> tuple[Any, Any, Any]:
+    """Weight, hidden bias, visible bias."""
+    if isinstance(shallow, RBM):
+        return shallow.components_.T, shallow.intercept_hidden_, shallow.intercept_visible_
+    encoder, decoder = shallow.network_.encoder.layers[0], shallow.network_.decoder.layers[0]
+    return encoder.weight, encoder.bias.data, decoder.bias.data
 
 
 def _coded(model: Any, layer: Any, X: Any) -> Any:
@@ -49,7 +78,7 @@ def _coded(model: Any, layer: Any, X: Any) -> Any:
     return model._by_chunks(X, layer)
 
 
-def _rbm_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[Any, Any, Any]:
+def _machine(model: Any, layer: Any, index: int, seed: int) -> RBM:
     if index == 0:
         gaussian = model.loss_ == "mse"
     else:
@@ -58,7 +87,7 @@ def _rbm_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[A
     if layer.activation == "identity":
         # A linear unit doubles as the logit of a Bernoulli one, scaled: the code keeps its sign.
         options["weight_decay"] = 1e-4
-    rbm = RBM(
+    return RBM(
         layer.outputs,
         method="cd",
         visible="gaussian" if gaussian else "bernoulli",
@@ -71,18 +100,18 @@ def _rbm_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[A
         random_state=seed,
         verbose=model.verbose,
         **options,
-    ).fit(X)
-    return rbm.components_.T, rbm.intercept_hidden_, rbm.intercept_visible_
+    )
 
 
-def _shallow_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tuple[Any, Any, Any]:
+def _autoencoder(model: Any, layer: Any, index: int, seed: int) -> Any:
     from .autoencoder import Autoencoder
 
     plan = model._plan()
     last = index == len(model.network_.encoder.layers) - 1
-    shallow = Autoencoder(
+    return Autoencoder(
         (layer.outputs,),
         activation=layer.activation,
+        output_activation=plan.get("output_activation") if index == 0 else None,
         tied=True,  # the decoder starts from the transpose either way
         loss=model.loss_ if index == 0 else "bce" if model.activation == "sigmoid" else "mse",
         corruption=plan["corruption"],
@@ -96,7 +125,4 @@ def _shallow_layer(model: Any, layer: Any, X: Any, index: int, seed: int) -> tup
         precision=model.precision,
         random_state=seed,
         verbose=model.verbose,
-    ).fit(X)
-    network = shallow.network_
-    encoder, decoder = network.encoder.layers[0], network.decoder.layers[0]
-    return encoder.weight, encoder.bias.data, decoder.bias.data
+    )

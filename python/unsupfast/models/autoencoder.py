@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy import special
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -15,11 +16,14 @@ from .. import _core, nn, ops
 from ..io import register_model
 from ..ops import ACTIVATIONS
 from ..penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
-from ._arguments import check_integer, check_option, check_widths
+from ._arguments import check_option, check_widths
 from ._network import NetworkEstimator
-from ._unroll import greedy_layers
+from ._unroll import check_pretrain, greedy_layers
 
 __all__ = ["Autoencoder"]
+
+# loss -> kind of the compiled loss
+_KINDS = {"mse": "squared", "bce": "bernoulli", "categorical": "categorical"}
 
 
 class AutoencoderNetwork(nn.Module):
@@ -82,21 +86,27 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     code_activation : str or None, default=None
         Of the code. None: that of hidden layers for one layer, else "identity", the linear code of
         Hinton and Salakhutdinov [1]_.
+    output_activation : str or None, default=None
+        Of the output, for ``loss="mse"`` alone; None: "identity". "sigmoid" suits data in [0, 1].
+        The other losses have a sigmoid or softmax of their own.
     tied : bool, default=False
         Give the decoder the transposed weights of the encoder.
-    loss : {"auto", "mse", "bce"}, default="auto"
-        "mse": squared error, of a linear output. "bce": cross-entropy in nats, of an output in
-        [0, 1]; needs data in [0, 1]. Both are summed over features and averaged over samples.
-        "auto" is "bce" for data in [0, 1], else "mse".
+    loss : {"auto", "mse", "bce", "categorical"}, default="auto"
+        "mse": squared error. "bce": cross-entropy in nats, of an output in
+        [0, 1]; needs data in [0, 1]. "categorical": cross-entropy in nats of each row, divided by
+        its sum, and a softmax over the features, as for counts of words [1]_; needs non-negative
+        data and no empty rows. All are summed over features and averaged over samples. "auto" is
+        "bce" for data in [0, 1], else "mse".
     corruption : Masking, SaltPepper, Gaussian or None, default=None
         Noise on the inputs, drawn anew every epoch; the loss is that of the clean ones [2]_.
     penalties : sequence of L1, KLSparsity and Contractive, default=()
         Added to the loss.
-    pretrain : {None, "rbm", "autoencoder"}, default=None
+    pretrain : {None, "rbm", "autoencoder"}, RBM or Autoencoder, default=None
         Initialise layer by layer, by restricted Boltzmann machines that are then unrolled [1]_, or
-        by shallow auto-encoders with this model's corruption and penalties [2]_.
+        by shallow auto-encoders with this model's corruption and penalties [2]_. A model that is
+        not fitted is copied for each layer, with the layer's width.
     pretrain_iter : int, default=10
-        Epochs of pre-training per layer.
+        Epochs of pre-training per layer; a model that is given has its own.
     optimizer : {"adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov"}, default="adam"
     learning_rate : float, sequence, callable or Schedule, default=0.001
         A sequence gives one value per epoch (the last one holds on), a callable is given the epoch
@@ -139,7 +149,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     network_ : Module
         ``network_.encoder.layers`` and ``network_.decoder.layers``, each with ``weight`` (inputs x
         outputs) and ``bias``; see :mod:`unsupfast.nn`.
-    loss_ : {"mse", "bce"}
+    loss_ : {"mse", "bce", "categorical"}
     history_ : dict of str to list
         One value per epoch: ``epoch``, ``seconds``, ``loss`` (mean over the epoch's mini-batches,
         penalties included), ``reconstruction_loss``, ``learning_rate``, ``validation_loss``.
@@ -170,6 +180,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         *,
         activation="sigmoid",
         code_activation=None,
+        output_activation=None,
         tied=False,
         loss="auto",
         corruption=None,
@@ -200,6 +211,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.code_activation = code_activation
+        self.output_activation = output_activation
         self.tied = tied
         self.loss = loss
         self.corruption = corruption
@@ -230,19 +242,39 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     # ------------------------------------------------------------------ the model
 
     def _plan(self) -> dict[str, Any]:
-        """The parameters that the thin faces derive from their own."""
-        return {"corruption": self.corruption, "penalties": self.penalties, "tied": self.tied}
+        """The parameters that the thin faces derive from their own, and those of shallow models."""
+        return {
+            "corruption": self.corruption,
+            "penalties": self.penalties,
+            "tied": self.tied,
+            "output_activation": self.output_activation,
+        }
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         widths = check_widths("hidden_layer_sizes", self.hidden_layer_sizes)
+        if widths[-1] > min(widths):
+            raise ValueError(
+                f"hidden_layer_sizes is {widths}: the code, {widths[-1]} wide, is wider than a "
+                f"layer on the way to it ({min(widths)}), which can't fill it"
+            )
         plan = self._plan()
         if not isinstance(plan["tied"], (bool, np.bool_)):
             raise TypeError(f"tied is {plan['tied']!r}; expected True or False")
-        check_option(self, "loss", ("auto", "mse", "bce"))
+        check_option(self, "loss", ("auto", *_KINDS))
         check_option(self, "code_activation", (None, *ACTIVATIONS))
-        check_option(self, "pretrain", (None, "rbm", "autoencoder"))
-        check_integer(self, "pretrain_iter", 1)
+        check_option(self, "output_activation", (None, *ACTIVATIONS))
+        if self.output_activation is not None and self.loss != "mse":
+            raise ValueError(
+                f"output_activation is {self.output_activation!r} with loss={self.loss!r}; "
+                "expected None, or loss='mse'"
+            )
+        check_pretrain(self)
+        if self.pretrain == "rbm" and self.loss == "categorical":
+            raise ValueError(
+                "pretrain='rbm' has no visible units for loss='categorical'; expected None or "
+                "'autoencoder'"
+            )
         corruption, penalties = plan["corruption"], plan["penalties"]
         if not isinstance(corruption, (Masking, SaltPepper, Gaussian, type(None))):
             raise TypeError(
@@ -270,14 +302,23 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         self.loss_ = ("bce" if inside else "mse") if self.loss == "auto" else self.loss
 
     def _check_values(self, X: Any) -> None:
-        if self.loss_ != "bce":
+        if self.loss_ == "mse":
             return
         low, high = _range(X)
-        if low < 0 or high > 1:
+        if self.loss_ == "bce" and (low < 0 or high > 1):
             why = "" if self.loss == "bce" else ", which the first rows made of loss='auto',"
             raise ValueError(
                 f"loss='bce'{why} needs data in [0, 1]; X has values from {low:g} to {high:g}"
             )
+        if self.loss_ == "categorical":
+            if low < 0:
+                raise ValueError(f"loss='categorical' needs data of at least 0; X has {low:g}")
+            empty = np.flatnonzero(np.ravel(X.sum(axis=1)) == 0)
+            if len(empty):
+                raise ValueError(
+                    f"loss='categorical' needs rows with a positive sum; that of row {empty[0]} "
+                    f"of X is 0 ({len(empty)} such rows)"
+                )
 
     def _settings(self) -> dict[str, Any]:
         return {"loss_": self.loss_, "_n_features_out": self._n_features_out}
@@ -289,7 +330,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             (n_features, *widths),
             self.activation,
             self._code_activation(widths),
-            "identity",  # the loss takes logits
+            self.output_activation or "identity",  # other losses than "mse" take logits
             bool(self._plan()["tied"]),
             rng,
             dtype,
@@ -303,11 +344,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
 
     @property
     def _kind(self) -> str:
-        return "bernoulli" if self.loss_ == "bce" else "squared"
+        return _KINDS[self.loss_]
+
+    def _target(self, x: np.ndarray) -> np.ndarray:
+        """What the output is compared with."""
+        if self.loss_ != "categorical":
+            return x
+        total = x.sum(axis=1, keepdims=True)
+        return x / np.where(total > 0, total, 1)  # rows that are scored may be empty
 
     def _loss(self, x, noisy, y, draw):
         code = self.network_.encoder(noisy)
-        total = ops.loss(self.network_.decoder(code), x, kind=self._kind)
+        total = ops.loss(self.network_.decoder(code), self._target(x), kind=self._kind)
         extras = {"reconstruction_loss": float(total.data)}
         for penalty in self._plan()["penalties"]:
             total = ops.add(total, penalty(self.network_.encoder, noisy, code, draw))
@@ -394,6 +442,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         z = self.network_.decoder(code).data
         if self.loss_ == "mse":
             return z
+        if self.loss_ == "categorical":
+            return special.softmax(z, axis=1)
         return _core.vector_math("sigmoid", z.reshape(-1)).reshape(z.shape)
 
     def inverse_transform(self, X):
@@ -432,9 +482,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         return self._by_chunks(X, lambda rows: self._decode(self.network_.encoder(rows)))
 
     def _scores(self, X) -> np.ndarray:
-        return -self._by_chunks(
-            X, lambda rows: ops.row_losses(self.network_(rows), rows, kind=self._kind)
-        )
+        def losses(rows: np.ndarray) -> Any:
+            return ops.row_losses(self.network_(rows), self._target(rows), kind=self._kind)
+
+        return -self._by_chunks(X, losses)
 
     def score_samples(self, X):
         """Minus the reconstruction loss of each row, summed over features.

@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from .. import nn, ops
 from ..io import register_model
 from ..penalties import Gaussian, Masking, SaltPepper
-from ._arguments import check_integer, check_option, check_widths
+from ._arguments import check_widths
 from ._network import NetworkEstimator
-from ._unroll import greedy_layers
+from ._unroll import check_pretrain, greedy_layers
 
 __all__ = ["StackedAutoencoderClassifier"]
 
@@ -46,11 +46,13 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
     ----------
     hidden_layer_sizes : int or sequence of int, default=(64,)
     activation : str, default="sigmoid"
-    pretrain : {None, "rbm", "autoencoder"}, default="autoencoder"
+    pretrain : {None, "rbm", "autoencoder"}, RBM or Autoencoder, default="autoencoder"
         How the hidden layers are initialised: not at all, by restricted Boltzmann machines, or by
-        shallow auto-encoders with tied weights.
+        shallow auto-encoders with tied weights. A model that is not fitted, say a
+        :class:`ContractiveAutoencoder` or an :class:`RBM` with its own rate and epochs, is copied
+        for each layer, with the layer's width.
     pretrain_iter : int, default=10
-        Epochs per layer.
+        Epochs per layer; a model that is given has its own.
     corruption : Masking, SaltPepper, Gaussian or None, default=None
         Noise on the inputs of the shallow auto-encoders; given one, this is the stacked denoising
         auto-encoder. Fine-tuning sees clean inputs.
@@ -138,8 +140,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_widths("hidden_layer_sizes", self.hidden_layer_sizes)
-        check_option(self, "pretrain", (None, "rbm", "autoencoder"))
-        check_integer(self, "pretrain_iter", 1)
+        check_pretrain(self)
         if not isinstance(self.corruption, (Masking, SaltPepper, Gaussian, type(None))):
             raise TypeError(
                 f"corruption is {self.corruption!r}; expected Masking, SaltPepper, Gaussian or None"
