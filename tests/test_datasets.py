@@ -415,6 +415,28 @@ def test_malformed_npy(tmp_path, content, message, mmap) -> None:
     assert str(path) in str(caught.value)
 
 
+def test_npy_of_version_2(tmp_path) -> None:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.arange(6.0).reshape(2, 3), version=(2, 0))
+    whole = buffer.getvalue()
+    path = write(tmp_path / "x.npy", whole)
+    for mmap in (False, True):
+        assert read_array(path, mmap=mmap).tolist() == [[0, 1, 2], [3, 4, 5]]
+    for stop in (9, 12, 40):
+        with pytest.raises(ValueError, match="malformed"):
+            read_array(write(tmp_path / "short.npy", whole[:stop]))
+    # The length of the header, 32 bits, is as untrusted as the rest.
+    path = write(tmp_path / "long.npy", whole[:8] + b"\xff\xff\xff\xff" + whole[12:])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="claims 4294967295 bytes"):
+            read_array(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 24
+
+
 def test_pickles_are_never_loaded(tmp_path) -> None:
     marker = tmp_path / "executed"
     objects = np.empty(1, object)

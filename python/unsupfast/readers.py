@@ -9,6 +9,7 @@ memory.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import stat
@@ -43,6 +44,7 @@ _NPY_MAGIC = b"\x93NUMPY"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_NDIM = 32
+_MAX_NPY_HEADER = 10_000  # what NumPy parses at most
 _CHUNK = 1 << 22
 
 PathLike = str | os.PathLike[str]
@@ -206,7 +208,12 @@ def _npy_header(path: Path, file: Any) -> tuple[np.dtype[Any], tuple[int, ...], 
         if version == (1, 0):
             shape, fortran, dtype = fmt.read_array_header_1_0(file)
         elif version == (2, 0):
-            shape, fortran, dtype = fmt.read_array_header_2_0(file)
+            # NumPy would first ask for all the memory that the length claims, up to 4 GiB.
+            size = file.read(4)
+            length = int.from_bytes(size, "little")
+            if length > _MAX_NPY_HEADER:
+                raise ValueError(f"its header claims {length} bytes")
+            shape, fortran, dtype = fmt.read_array_header_2_0(io.BytesIO(size + file.read(length)))
         else:
             # Version 3 differs only in field names, and arrays with fields are refused below.
             raise ValueError(f"unsupported .npy version {version[0]}.{version[1]}")
