@@ -410,6 +410,7 @@ def interrupt(*args, started: Path | None = None) -> subprocess.CompletedProcess
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_keeps_a_valid_model(tmp_path, bits) -> None:
     model, kept = tmp_path / "m", tmp_path / "kept"
     args = ["--data", bits, "--out", model, "--n-iter", 10**7, "--n-components", 6]
