@@ -138,11 +138,11 @@ def _log_mean_exp_interval(
 ) -> tuple[float, tuple[float, float]]:
     n = len(log_weights)
     value = float(logsumexp(log_weights) - np.log(n))
-    scaled = np.exp(log_weights - log_weights.max())
-    means = [
-        np.log(scaled[rng.integers(0, n, size=n)].mean()) + log_weights.max()
-        for _ in range(_BOOTSTRAP_SAMPLES)
-    ]
+    means = []
+    for _ in range(_BOOTSTRAP_SAMPLES):
+        # shifted by its own largest: the largest of all need not be in it
+        drawn = log_weights[rng.integers(0, n, size=n)]
+        means.append(np.log(np.exp(drawn - drawn.max()).mean()) + drawn.max())
     low, high = np.quantile(means, [0.025, 0.975])
     return value, (float(low), float(high))
 
