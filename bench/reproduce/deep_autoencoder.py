@@ -68,6 +68,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.001)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--tied", action="store_true")
+    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, on inputs")
     args = parser.parse_args()
     report = common.Report(f"deep-autoencoder-{args.code}", args, PUBLISHED)
     train, test = common.images("train"), common.images("test")
@@ -79,6 +81,8 @@ def main() -> None:
             loss=args.loss,
             output_activation="sigmoid" if args.loss == "mse" else None,
             pretrain=args.pretrain,
+            tied=args.tied,
+            corruption=uf.Gaussian(args.noise) if args.noise else None,
             batch_size=args.batch,
             n_iter=args.epochs,
             learning_rate=uf.optim.Cosine(args.rate, epochs=args.epochs, warmup=1),
