@@ -287,15 +287,15 @@ class _Sweep:
         while leaves or others:
             # Leaves first: what is complete is handed on at once.
             node = leaves.pop() if leaves else others.pop()
-            gs = self.sums.pop(id(node), None) or _slots(node)
-            for index, value in enumerate(gs):
+            gs = self.sums.pop(id(node), None)
+            for index, value in enumerate(gs or ()):
                 if value is not None:
                     for i in self.wanted.get((id(node), index), ()):
                         self.consumer(i, value)
             if node.operation is None:
                 continue
             gradients: Sequence[Any] = ()
-            if any(value is not None for value in gs):
+            if gs is not None:
                 gs = [_computed(value) for value in gs]
                 g = tuple(gs) if isinstance(node.outputs, tuple) else gs[0]
                 gradients = node.operation.gradients(node, g, self.record, self.begun(node))
@@ -315,14 +315,17 @@ class _Sweep:
         parent = None if position is None else node.parents[position]
         if parent is None or self.record:
             return None
-        value = self.sums.get(id(parent[0]), _slots(parent[0]))[parent[1]]
+        slots = self.sums.get(id(parent[0]))
+        value = None if slots is None else slots[parent[1]]
         return value if isinstance(value, WeightGradient) else None
 
     def add(self, node: Node, index: int, g: Any) -> None:
         """Adds a gradient to those that other uses of the same output gave."""
         if g is None:
             return
-        slots = self.sums.setdefault(id(node), _slots(node))
+        slots = self.sums.get(id(node))
+        if slots is None:
+            slots = self.sums[id(node)] = _slots(node)
         known = slots[index]
         if isinstance(known, WeightGradient):
             if g is not known:

@@ -48,6 +48,7 @@ def images(data: str) -> tuple[np.ndarray, np.ndarray, str]:
             mnist = datasets.mnist("train")
             rows = generator.permutation(len(mnist.data))[:ROWS]
             X = mnist.data[rows].reshape(ROWS, -1).astype(np.float32)
+            assert mnist.target is not None
             return X / max(1.0, float(X.max())), mnist.target[rows], "MNIST"
         except FileNotFoundError:
             print("note: MNIST not found (UNSUPFAST_DATA); using random rows")
@@ -113,11 +114,11 @@ def share_of_python(call: Callable[[], Any], calls: int = 5) -> float:
     inside = 0.0
 
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any) -> Any:
+        def wrapper(*args: Any, **options: Any) -> Any:
             nonlocal inside
             start = time.perf_counter()
             try:
-                return function(*args)
+                return function(*args, **options)
             finally:
                 inside += time.perf_counter() - start
 
@@ -127,9 +128,10 @@ def share_of_python(call: Callable[[], Any], calls: int = 5) -> float:
         apply, descend = timed(_core.Step.apply), timed(_core.Step.descend)
 
     functions = {name: f for name, f in vars(_core).items() if inspect.isbuiltin(f)}
-    replaced = {name: timed(f) for name, f in functions.items()}
+    replaced: dict[str, Any] = {name: timed(f) for name, f in functions.items()}
+    replaced["Step"] = Step
     shares = []
-    with unittest.mock.patch.multiple(_core, Step=Step, **replaced):
+    with unittest.mock.patch.multiple(_core, **replaced):
         for _ in range(calls):
             inside, start = 0.0, time.perf_counter()
             call()
