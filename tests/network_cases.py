@@ -136,6 +136,8 @@ def gradient_case(
     *,
     turned=False,
     added=False,
+    columns=False,
+    uses=1,
     stepped=None,
     density=1,
     large=False,
@@ -150,6 +152,7 @@ def gradient_case(
             "g": rng.standard_normal((m, n)).astype(dtype),
             "y": y.astype(dtype),
             "before": panels(draw_weights(rng, *(w.T if turned else w).shape, dtype)),
+            "columns": rng.standard_normal(k if turned else n).astype(dtype),
         }
         if stepped:
             inputs["m"] = panels(0.1 * draw_weights(rng, *(w.T if turned else w).shape, dtype))
@@ -159,22 +162,24 @@ def gradient_case(
     numbers = {"rate": 0.01, "beta1": 0.75, "beta2": 0.875, "eps": 2.0**-10, "step": 3}
 
     def run(inputs, precision):
-        w = inputs["w"].copy()
-        before = inputs["before"].copy() if added else None
-        into, tensor = before, None
-        if stepped:
-            tensor = (w, inputs["m"].copy(), inputs["v"].copy(), 0.0)
-            step = _core.Step(stepped, **numbers)
-            into = (step, tensor, before)
-        gx, gw, gb = _core.dense_grad(
-            inputs["g"], inputs["y"], inputs["x"], w, activation, turned,
-            precision == "bfloat16", True, True, into,
-        )  # fmt: skip
+        w, gw = inputs["w"].copy(), None
+        for _ in range(uses):
+            gx, gw, gb = _core.dense_grad(
+                inputs["g"], inputs["y"], inputs["x"], w, activation, turned,
+                precision == "bfloat16", True, True, gw,
+            )  # fmt: skip
+        if added:
+            gw.add(inputs["before"])
+        if columns:
+            gw.add_columns(inputs["columns"])
         out = {"x": gx, "bias": gb}
         if not stepped:
-            return {**out, "w": gw}
-        assert gw is None and step.finite
-        return {**out, "p": w, "m": tensor[1], "v": tensor[2]}
+            return {**out, "w": gw.array()}
+        m, v = inputs["m"].copy(), inputs["v"].copy()
+        step = _core.Step(stepped, **numbers)
+        step.descend((w, m, v, 0.0), gw)
+        assert step.finite
+        return {**out, "p": w, "m": m, "v": v}
 
     def reference(inputs, precision):
         u = roundoff(precision)
@@ -201,10 +206,16 @@ def gradient_case(
         extra = slack.T @ np.abs(xo) if turned else np.abs(xo).T @ slack
         gw, gw_off = a.T @ b, product_bound(a.T, b, precision) + extra
         assert gw.shape[0] == rows
+        gw, gw_off = uses * gw, uses * (gw_off + u * np.abs(gw))
         before = inputs["before"].astype(np.float64)
         gw, gw_off = panels(gw), panels(gw_off)
         if added:
             gw, gw_off = gw + before, gw_off + 2 * u * (np.abs(gw) + np.abs(before))
+        if columns:
+            numbers_of = np.zeros(32 * len(gw))
+            numbers_of[: len(inputs["columns"])] = inputs["columns"]
+            more = inputs["w"].astype(np.float64) * numbers_of.reshape(-1, 1, 32)
+            gw, gw_off = gw + more, gw_off + 4 * u * (np.abs(gw) + np.abs(more))
         if not stepped:
             return {**out, "w": (gw, gw_off)}
         return {
@@ -214,7 +225,8 @@ def gradient_case(
             ),
         }
 
-    options = "-turned" * turned + "-added" * added + f"-{stepped}" * bool(stepped)
+    options = "-turned" * turned + "-added" * added + "-columns" * columns
+    options += f"-{uses}uses" * (uses > 1) + f"-{stepped}" * bool(stepped)
     op = "DenseUpdate" if stepped else "DenseWeight"
     name = f"{m}x{n}x{k}-{activation}-{density}{options}"
     return Case(op, name, make, run, reference, large=large)
@@ -270,7 +282,15 @@ def gradient_cases():
                 yield gradient_case(
                     29, 65, 20, turned=turned, added=added, stepped=rule, density=0.9
                 )
+            for uses in (1, 2, 3):
+                for rule in (None, "adam"):
+                    yield gradient_case(
+                        29, 65, 20, "relu", turned=turned, added=added, columns=True, uses=uses,
+                        stepped=rule, density=0.5 if uses == 2 else 1,
+                    )  # fmt: skip
+    yield gradient_case(9, 17, 33, columns=True, uses=2, stepped="sgd")
     yield gradient_case(150, 97, 301, "tanh", large=True)
+    yield gradient_case(150, 97, 301, uses=2, columns=True, stepped="adam", large=True)
     yield gradient_case(150, 97, 301, stepped="adam", large=True)
 
 

@@ -222,7 +222,19 @@ def network(tied=False, dtype=np.float64):
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_steps_fused_with_gradients_are_the_steps(tied, rule):
+@pytest.mark.parametrize("penalty", [None, "contractive", "square"])
+def test_steps_fused_with_gradients_are_the_steps(penalty, tied, rule):
+    def penalised(net, x):
+        first = net.layers[0]
+        code = first(x)
+        loss = ops.loss(net.layers[1](code), x, kind="squared")
+        if penalty == "contractive":
+            norms = ops.column_norms(first.panels, n=40)
+            loss = loss + ops.contraction(code, norms, activation="tanh", scale=0.1)
+        elif penalty == "square":
+            loss = loss + ops.sum(first.panels * first.panels) * 0.1
+        return loss
+
     x = normal(20, 9)
     results = []
     for fused in (False, True):
@@ -230,7 +242,7 @@ def test_steps_fused_with_gradients_are_the_steps(tied, rule):
         parameters = net.parameters()
         optimizer = optim.make_optimizer(rule, weight_decay=0.1)
         for _ in range(3):
-            loss = ops.loss(net(x), x, kind="squared")
+            loss = penalised(net, x)
             descent = optimizer.begin(parameters, 0.01)
             if fused:
                 grad(loss, parameters, consumer=descent)

@@ -91,13 +91,13 @@ py::array outer(const py::array& x, const py::array& g, bool bf16) {
     const Matrix in = matrix(x, "x", dtype), out = matrix(g, "g", dtype, in.rows);
     const DType format = format_of(bf16, dtype);
     py::array w = new_array(dtype, {panels(out.cols), in.cols, kPanel});
-    DenseWeight p{in.cols, out.cols, in.rows, in.transposed(), nullptr, 0, w.mutable_data(), dtype, format};
+    void* to = w.mutable_data();
     py::gil_scoped_release release;
     thread_local Array right;
-    right.reserve(format, panel_elements(format, p.m, p.n));
-    run(PackPanels{p.m, p.n, out.data, p.n, 1, right.data(), dtype, format});
-    p.right = right.data();
-    run(p);
+    right.reserve(format, panel_elements(format, in.rows, out.cols));
+    run(PackPanels{in.rows, out.cols, out.data, out.cols, 1, right.data(), dtype, format});
+    const Product product{in.rows, in.transposed(), right.data()};
+    run(DenseWeight{in.cols, out.cols, &product, 1, nullptr, nullptr, 0, to, dtype, format});
     return w;
 }
 
@@ -238,6 +238,76 @@ py::tuple take_rows(const py::object& x, const py::array_t<int64_t, py::array::c
     return py::make_tuple(clean, corrupted);
 }
 
+using Memory = std::shared_ptr<void>;
+Memory memory(DType t, int64_t elements) {
+    return {take_memory(size_t(elements) * size_t(element_size(t))), give_memory_back};
+}
+
+// The gradient of a weight w in panels, not computed yet: products, multiples of the columns of w, and an array, which
+// are added up when all uses of w have given theirs. A step of an optimiser takes the sum as it is computed
+// (Step::descend), so that the gradient never reaches memory.
+class WeightGradient {
+  public:
+    WeightGradient(py::array w, int64_t n) : w_(std::move(w)), n_(n), dtype_(dtype_of(w_, "w")), format_(dtype_) {
+        check(w_.ndim() == 3, "w has shape " + shape_of(w_) + "; expected panels");
+        weights(w_, dtype_, w_.shape(1), n);
+    }
+    const py::array& w() const { return w_; }
+    const py::object& before() const { return before_; }
+
+    // `rows` and `right` hold the memory that the product reads.
+    void add_product(const Product& product, DType format, py::object x, Memory rows, Memory right) {
+        if (format != format_ && !products_.empty()) settle();
+        format_ = format;
+        products_.push_back(product);
+        kept_.push_back({std::move(x), std::move(rows), std::move(right)});
+    }
+    void add_columns(const py::array& numbers) {
+        contiguous(numbers, "numbers", dtype_, {n_});
+        columns_ = columns_.is_none() ? py::object(numbers) : columns_ + numbers;
+    }
+    void add(const py::array& g) {
+        contiguous(g, "g", dtype_, {w_.shape(0), w_.shape(1), kPanel});
+        before_ = before_.is_none() ? py::object(g) : before_ + g;
+    }
+    // The sum, in a new array.
+    py::array array() const {
+        py::array out = new_array(dtype_, {w_.shape(0), w_.shape(1), kPanel});
+        void* to = out.mutable_data();
+        if (!before_.is_none()) std::memcpy(to, before_.cast<py::array>().data(), size_t(out.nbytes()));
+        const DenseWeight p{
+            w_.shape(1), n_,     products_.data(), count(), w_.data(), columns(), before_.is_none() ? 0. : 1.,
+            to,          dtype_, format_};
+        py::gil_scoped_release release;
+        run(p);
+        return out;
+    }
+    DenseUpdate update(const Optimise& step) const {
+        return {w_.shape(1), n_, products_.data(), count(), columns(), step, dtype_, format_};
+    }
+
+  private:
+    int64_t count() const { return int64_t(products_.size()); }
+    const void* columns() const { return columns_.is_none() ? nullptr : columns_.cast<py::array>().data(); }
+    void settle() {
+        before_ = array();
+        columns_ = py::none();
+        products_.clear();
+        kept_.clear();
+    }
+
+    struct Kept {
+        py::object x;
+        Memory rows, right;
+    };
+    py::array w_;
+    int64_t n_;
+    DType dtype_, format_;
+    std::vector<Product> products_;
+    std::vector<Kept> kept_;
+    py::object columns_ = py::none(), before_ = py::none();
+};
+
 // The numbers of one step of an optimiser, for any tensors.
 struct Step {
     Optimise numbers{};
@@ -289,6 +359,19 @@ struct Step {
                 t[3].cast<double>()};
     }
 
+    void descend(const py::tuple& tensor, const WeightGradient& g) {
+        const DType dtype = dtype_of(g.w(), "w");
+        const Slice s = slice(tensor, g.before().is_none() ? nullptr : g.before().cast<py::array>().data(), dtype);
+        check(s.p == g.w().data(), "g is the gradient of another tensor");
+        Optimise o = numbers;
+        o.slices = &s;
+        o.count = 1;
+        o.dtype = dtype;
+        const DenseUpdate p = g.update(o);
+        py::gil_scoped_release release;
+        run(p);
+    }
+
     void apply(const std::vector<std::pair<py::tuple, py::array>>& tensors) {
         if (tensors.empty()) return;
         Optimise o = numbers;
@@ -307,70 +390,41 @@ struct Step {
     }
 };
 
-// Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias. The one by w is added to
-// `into` where that is an array; where it is (step, tensor, gradient or None), their sum is stepped along and None
-// comes back.
+// Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias. The one by w is begun, or
+// is `into`, to which this use of w adds its product.
 py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x, const py::array& w,
-                     const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, const py::object& into) {
+                     const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, py::object into) {
     const DType dtype = dtype_of(x, "x"), format = format_of(bf16, dtype);
     const Matrix in = matrix(x, "x", dtype), gy = matrix(g, "g", dtype, in.rows);
     const int64_t m = in.rows, k = in.cols, n = gy.cols;
     matrix(y, "y", dtype, m, n);
     const Activation a = activation(act);
     const void* panels_of_w = turned ? weights(w, dtype, n, k) : weights(w, dtype, k, n);
-    py::object gx = py::none(), gw = py::none();
+    py::object gx = py::none();
     py::array gb = new_array(dtype, {n});
-    double beta = 0;
-    Slice slice{};
-    Optimise step{};
     if (want_x) gx = new_array(dtype, {m, k});
-    if (want_w && py::isinstance<py::tuple>(into)) {
-        const auto t = into.cast<py::tuple>();
-        const Step& s = t[0].cast<const Step&>();
-        check(t.size() == 3, "into is (step, tensor, gradient)");
-        const void* before = optional(t[2], "gradient", dtype, {w.shape(0), w.shape(1), kPanel});
-        slice = s.slice(t[1].cast<py::tuple>(), before, dtype);
-        check(slice.n == w.size(), "the tensor to step does not fit w");
-        step = s.numbers;
-        step.slices = &slice;
-        step.count = 1;
-        step.dtype = dtype;
-    } else if (want_w && into.is_none()) {
-        gw = new_array(dtype, {w.shape(0), w.shape(1), kPanel});
-    } else if (want_w) {
-        weights(into, dtype, w.shape(1), turned ? k : n);
-        gw = into;
-        beta = 1;
-    }
+    if (want_w && into.is_none()) into = py::cast(WeightGradient(w, turned ? k : n));
+    WeightGradient* gw = want_w ? &into.cast<WeightGradient&>() : nullptr;
+    check(!gw || gw->w().is(w), "into is the gradient of another w");
     void* to_x = want_x ? gx.cast<py::array>().mutable_data() : nullptr;
-    void* to_w = gw.is_none() ? nullptr : gw.cast<py::array>().mutable_data();
     void* to_b = gb.mutable_data();
+    const bool plain = a == Activation::identity;
+    const Memory rows = plain ? nullptr : memory(dtype, m * n);
+    const Memory right = want_w ? memory(format, panel_elements(format, m, turned ? k : n)) : nullptr;
+    const void* z = plain ? gy.data : rows.get();
     {
         py::gil_scoped_release release;
-        thread_local Array right, rows;
-        const bool plain = a == Activation::identity;
-        const void* z = gy.data;
-        if (!plain) {
-            rows.reserve(dtype, m * n);
-            z = rows.data();
-        }
-        right.reserve(format, turned ? panel_elements(format, m, k) : panel_elements(format, m, n));
-        run(Gate{m, n, gy.data, plain ? nullptr : y.data(), a, plain ? nullptr : rows.data(),
-                 turned || !want_w ? nullptr : right.data(), to_b, dtype, format});
-        if (want_x)  // before w is stepped
+        run(Gate{m, n, gy.data, plain ? nullptr : y.data(), a, rows.get(), turned ? nullptr : right.get(), to_b, dtype,
+                 format});
+        if (want_x)
             run(Dense{m, k, n, Left{z, n, 1}, panels_of_w, !turned, nullptr, Activation::identity, to_x, dtype,
                       format});
-        if (want_w) {
-            if (turned) run(PackPanels{m, k, in.data, k, 1, right.data(), dtype, format});
-            const int64_t inputs = turned ? n : k, outputs = turned ? k : n;
-            const Left left = turned ? Left{z, 1, n} : in.transposed();
-            if (to_w)
-                run(DenseWeight{inputs, outputs, m, left, right.data(), beta, to_w, dtype, format});
-            else
-                run(DenseUpdate{inputs, outputs, m, left, right.data(), step, dtype, format});
-        }
+        if (want_w && turned) run(PackPanels{m, k, in.data, k, 1, right.get(), dtype, format});
     }
-    return py::make_tuple(gx, gw, gb);
+    if (gw)
+        gw->add_product({m, turned ? Left{z, 1, n} : in.transposed(), right.get()}, format, turned ? g : x, rows,
+                        right);
+    return py::make_tuple(gx, want_w ? into : py::none(), gb);
 }
 
 }  // namespace
@@ -383,8 +437,7 @@ void bind_network(py::module_& m) {
     m.def("gate", &gate, "g"_a, "y"_a, "activation"_a, "g activation'(y), the derivative taken from the output y.");
     m.def("dense_grad", &dense_grad, "g"_a, "y"_a, "x"_a, "w"_a, "activation"_a = "identity", "turned"_a = false,
           "bf16"_a = false, "want_x"_a = true, "want_w"_a = true, "into"_a = py::none(),
-          "Gradients of a dense layer by x, w and bias; the one by w is added to `into`, or stepped along: (step, "
-          "tensor, gradient).");
+          "Gradients of a dense layer by x, w (a WeightGradient, `into` where given) and bias.");
     m.def("likelihood", &likelihood, "z"_a, "x"_a, "loss"_a, "scale"_a = 1.0, "repeat"_a = 1,
           "row_scale"_a = py::none(), "want_grad"_a = true, "The loss of every row, and its gradient by z.");
     m.def("latent", &latent, "head"_a, "samples"_a = 1, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
@@ -393,11 +446,18 @@ void bind_network(py::module_& m) {
           "The gradient of `latent` by head.");
     m.def("take_rows", &take_rows, "x"_a, "index"_a, "cols"_a, "corruption"_a = "none", "amount"_a = 0.0, "seed"_a = 0,
           "step"_a = 0, "stream"_a = 0, "Rows of x, and the same rows corrupted.");
+    py::class_<WeightGradient>(m, "WeightGradient",
+                               "The gradient of a weight in panels, a sum that is not computed yet.")
+        .def(py::init<py::array, int64_t>(), "w"_a, "n"_a)
+        .def("add", &WeightGradient::add, "g"_a, "Adds an array of panels.")
+        .def("add_columns", &WeightGradient::add_columns, "numbers"_a, "Adds the columns of w times these numbers.")
+        .def("array", &WeightGradient::array, "The sum, in a new array.");
     py::class_<Step>(m, "Step", "One step of gradient descent on any number of tensors (p, m, v, decay), in place.")
         .def(py::init<const std::string&, double, double, double, double, int64_t, double, double, bool>(), "rule"_a,
              "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
              "limit"_a = 0.0, "nesterov"_a = false)
         .def("apply", &Step::apply, "tensors"_a, "Steps tensors, given as pairs of tensor and gradient.")
+        .def("descend", &Step::descend, "tensor"_a, "g"_a, "Steps a weight along a sum while it is computed.")
         .def_property_readonly(
             "finite", [](const Step& s) { return s.nonfinite == 0; }, "False once a stepped value was Inf or NaN.");
     m.def("column_norms", &column_norms, "w"_a, "n"_a, "Squared norms of the columns of a matrix in panels.");

@@ -13,6 +13,7 @@ __all__: list[str] = [
     "Rbm",
     "Step",
     "TrainOptions",
+    "WeightGradient",
     "available_isas",
     "build_facts",
     "catalogue",
@@ -193,6 +194,24 @@ class Rbm:
     @step.setter
     def step(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
+class WeightGradient:
+    """
+    The gradient of a weight in panels, a sum that is not computed yet.
+    """
+    def __init__(self, w: numpy.ndarray, n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def add(self, g: numpy.ndarray) -> None:
+        """
+        Adds an array of panels.
+        """
+    def add_columns(self, numbers: numpy.ndarray) -> None:
+        """
+        Adds the columns of w times these numbers.
+        """
+    def array(self) -> numpy.ndarray:
+        """
+        The sum, in a new array.
+        """
+
 class Step:
     """
     One step of gradient descent on any number of tensors (p, m, v, decay), in place.
@@ -212,6 +231,10 @@ class Step:
     def apply(self, tensors: collections.abc.Sequence[tuple[tuple, numpy.ndarray]]) -> None:
         """
         Steps tensors, given as pairs of tensor and gradient.
+        """
+    def descend(self, tensor: tuple, g: WeightGradient) -> None:
+        """
+        Steps a weight along a sum while it is computed.
         """
     @property
     def finite(self) -> bool:
@@ -280,7 +303,7 @@ def dense_grad(
     into: typing.Any = None,
 ) -> tuple:
     """
-    Gradients of a dense layer by x, w and bias; the one by w is added to `into`, or stepped along: (step, tensor, gradient).
+    Gradients of a dense layer by x, w (a WeightGradient, `into` where given) and bias.
     """
 
 def gate(g: numpy.ndarray, y: numpy.ndarray, activation: str) -> numpy.ndarray:

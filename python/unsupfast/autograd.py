@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from ._core import WeightGradient
+
 __all__ = ["Op", "Tensor", "check_grads", "grad", "op"]
 
 
@@ -152,10 +154,10 @@ class Op:
     def fast(self, adds_to: int | None = None) -> Callable[[Callable[..., Any]], Any]:
         """Sets ``fast(g, needs, into, y, *inputs, **options)`` for arrays alone.
 
-        ``needs`` tells by input whether its gradient is wanted. If `adds_to` names an input, the
-        rule owns the gradient that it returns for it, and ``into`` tells where that goes: None, a
-        new array; an array, such a gradient from another use of the same tensor, added to in place
-        and returned; or what ``consumer.into`` gave, and None is returned.
+        ``needs`` tells by input whether its gradient is wanted. If `adds_to` names an input, a
+        weight in panels, its gradient is returned as a ``_core.WeightGradient``: a sum that is
+        computed when all uses of the weight have added to it. ``into`` is the one that another use
+        began, to be added to and returned; or None.
         """
 
         def register(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -234,9 +236,7 @@ def grad(
         Record the computation, so that the gradients can be differentiated again.
     consumer : callable, optional
         Called with (i, gradient by xs[i]) as soon as that gradient is complete, instead of keeping
-        it. Its method ``into(i, g)`` is asked first, where an operation can hand the gradient on
-        before it reaches memory: what it returns goes to the fast rule; g is what other uses of
-        xs[i] have summed up to, or None.
+        it: an array, or a ``_core.WeightGradient``, which it may take before it reaches memory.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def grad(
     found: list[Any] = [None] * len(xs)
 
     def take(i: int, value: Any) -> None:
-        found[i] = value
+        found[i] = _computed(value)
 
     if isinstance(y, Tensor) and y._source is not None:
         start = np.ones(y.shape, y.dtype) if g is None else g
@@ -276,7 +276,6 @@ class _Sweep:
     def __init__(self, wanted: dict[tuple[int, int], list[int]], consumer: Any, record: bool):
         self.wanted, self.consumer, self.record = wanted, consumer, record
         self.sums: dict[int, list[Any]] = {}  # node -> gradient by each output, so far
-        self.owned: set[int] = set()  # nodes whose gradient only we hold
         self.waiting: dict[int, int] = {}  # node -> uses whose gradient is still to come
 
     def run(self, root: Node, index: int, start: Any) -> None:
@@ -288,56 +287,59 @@ class _Sweep:
         while leaves or others:
             # Leaves first: what is complete is handed on at once.
             node = leaves.pop() if leaves else others.pop()
-            gs = self.sums.pop(id(node), None) or _slots(node)
-            for index, value in enumerate(gs):
+            gs = self.sums.pop(id(node), None)
+            for index, value in enumerate(gs or ()):
                 if value is not None:
                     for i in self.wanted.get((id(node), index), ()):
                         self.consumer(i, value)
             if node.operation is None:
                 continue
-            into = self.destination(node)
             gradients: Sequence[Any] = ()
-            if any(value is not None for value in gs):
+            if gs is not None:
+                gs = [_computed(value) for value in gs]
                 g = tuple(gs) if isinstance(node.outputs, tuple) else gs[0]
-                gradients = node.operation.gradients(node, g, self.record, into)
+                gradients = node.operation.gradients(node, g, self.record, self.begun(node))
             for position, parent in enumerate(node.parents):
                 if parent is None:
                     continue
                 before, index = parent
                 if gradients:
-                    self.add(node.operation, position, before, index, gradients[position], into)
+                    self.add(before, index, gradients[position])
                 self.waiting[id(before)] -= 1
                 if self.waiting[id(before)] == 0:
                     (leaves if before.operation is None else others).append(before)
 
-    def destination(self, node: Node) -> Any:
-        """Where a fast rule is to put the gradient that it owns; see :meth:`Op.fast`."""
+    def begun(self, node: Node) -> Any:
+        """The sum that the fast rule of `node` is to add to; see :meth:`Op.fast`."""
         position = node.operation.adds_to if node.operation else None
         parent = None if position is None else node.parents[position]
         if parent is None or self.record:
             return None
-        key = id(parent[0])
-        into = self.sums[key][parent[1]] if key in self.owned else None
-        takers = self.wanted.get((key, parent[1]), ())
-        last = self.waiting[key] == 1 and (key in self.owned or key not in self.sums)
-        if last and len(takers) == 1 and hasattr(self.consumer, "into"):
-            into = self.consumer.into(takers[0], into)
-            self.sums.pop(key, None)
-        return into
+        slots = self.sums.get(id(parent[0]))
+        value = None if slots is None else slots[parent[1]]
+        return value if isinstance(value, WeightGradient) else None
 
-    def add(self, operation: Op, position: int, node: Node, index: int, g: Any, into: Any) -> None:
+    def add(self, node: Node, index: int, g: Any) -> None:
         """Adds a gradient to those that other uses of the same output gave."""
         if g is None:
             return
-        key, fresh = id(node), position == operation.adds_to and not self.record
-        slots = self.sums.setdefault(key, _slots(node))
-        if slots[index] is None:
+        slots = self.sums.get(id(node))
+        if slots is None:
+            slots = self.sums[id(node)] = _slots(node)
+        known = slots[index]
+        if isinstance(known, WeightGradient):
+            if g is not known:
+                known.add(np.ascontiguousarray(g))
+        elif isinstance(g, WeightGradient):
+            if known is not None:
+                g.add(np.ascontiguousarray(known))
             slots[index] = g
-            if fresh:
-                self.owned.add(key)
-        elif not (fresh and g is into):  # else it was added in place
-            slots[index] = slots[index] + g
-            self.owned.discard(key)
+        else:
+            slots[index] = g if known is None else known + g
+
+
+def _computed(g: Any) -> Any:
+    return g.array() if isinstance(g, WeightGradient) else g
 
 
 def _slots(node: Node) -> list[Any]:

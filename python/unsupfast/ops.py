@@ -496,6 +496,13 @@ def _(g, y, w, *, n):
     return (mul(w, reshape(mul(row, 2.0), shape=(_shape(w)[0], 1, PANEL))),)
 
 
+@column_norms.fast(adds_to=0)
+def _(g, needs, into, y, w, *, n):
+    total = _core.WeightGradient(w, n) if into is None else into
+    total.add_columns(np.ascontiguousarray(2 * g))
+    return (total,)
+
+
 @op
 def contraction(h, norms, *, activation, scale=1.0):
     """Squared Frobenius norm of a dense layer's Jacobian, summed over rows, times ``scale``.

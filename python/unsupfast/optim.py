@@ -101,8 +101,8 @@ class Optimizer:
 class Descent:
     """One step under way: takes gradients as they become complete.
 
-    Where the operation that makes a gradient can step along it at once, it does (:meth:`into`), and
-    the gradient never reaches memory.
+    A weight is stepped along a sum that is not computed yet while that is computed: the gradient
+    never reaches memory.
     """
 
     def __init__(self, optimizer: Optimizer, parameters: Sequence[Any], step: Any):
@@ -113,11 +113,11 @@ class Descent:
         p = self._parameters[index]
         return self._optimizer.tensor(index, p.data, p.decayed)
 
-    def into(self, index: int, gradient: Any) -> tuple[Any, ...]:
-        return self._step, self._tensor(index), gradient
-
     def __call__(self, index: int, gradient: Any) -> None:
-        self._waiting.append((self._tensor(index), np.ascontiguousarray(gradient)))
+        if isinstance(gradient, _core.WeightGradient):
+            self._step.descend(self._tensor(index), gradient)
+        else:
+            self._waiting.append((self._tensor(index), np.ascontiguousarray(gradient)))
 
     def finish(self) -> bool:
         """Steps along what is left; False if a parameter is no longer finite."""

@@ -10,7 +10,7 @@ namespace unsupfast {
 namespace cuda {
 namespace {
 
-enum DenseScratch : int { kTurnedScratch = 2, kGateScratch = 3 };
+enum DenseScratch : int { kTurnedScratch = 2, kGateScratch = 3, kSumScratch = 4 };
 
 template <class T>
 struct ActivationEpilogue {
@@ -70,26 +70,41 @@ void gate(const Gate& p, const Launch& launch) {
 template <class T>
 struct WeightEpilogue {
     int64_t k, n;
-    T* w;
+    T* out;
     T beta;
+    const T *w, *columns;
 
     __device__ bool wants_row_sums() const { return false; }
     __device__ void row_sum(int64_t, int64_t, T) const {}
     __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            T* q = w + (panel * k + row) * kPanel + column_of(b, i);
-            const T x = panel * kPanel + column_of(b, i) < n ? sums[i] : T(0);  // the padding stays zero
-            *q = beta == T(0) ? x : x + beta * *q;
+            const int64_t column = panel * kPanel + column_of(b, i), at = (panel * k + row) * kPanel + column_of(b, i);
+            T x = column < n ? sums[i] : T(0);  // the padding stays zero
+            if (columns && column < n) x += w[at] * columns[column];
+            out[at] = beta == T(0) ? x : x + beta * out[at];
         }
         return T(0);
     }
 };
 
+// Products [0, count) into out; with none, a product of depth 0, so that columns come in.
+template <class T>
+void sum_products(int64_t k, int64_t n, const Product* products, int64_t count, const void* w, const void* columns,
+                  T beta, T* out, DType format, const Launch& launch) {
+    const Product nothing{0, {}, nullptr};
+    for (int64_t q = 0; q < (count > 0 ? count : 1); ++q) {
+        const Product& p = count > 0 ? products[q] : nothing;
+        const bool first = q == 0;
+        multiply<T>(k, n, p.depth, p.left, right_panels(p.right, format), format, launch,
+                    WeightEpilogue<T>{k, n, out, first ? beta : T(1), static_cast<const T*>(w),
+                                      first ? static_cast<const T*>(columns) : nullptr});
+    }
+}
+
 template <class T>
 void dense_weight(const DenseWeight& p, const Launch& launch) {
-    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right, p.format), p.format, launch,
-                WeightEpilogue<T>{p.k, p.n, static_cast<T*>(p.w), T(p.beta)});
+    sum_products<T>(p.k, p.n, p.products, p.count, p.w, p.columns, T(p.beta), static_cast<T*>(p.out), p.format, launch);
 }
 
 template <class T>
@@ -97,6 +112,7 @@ struct UpdateEpilogue {
     int64_t k, n;
     Slice slice;
     StepNumbers<T> numbers;
+    const T *before, *columns;
     int32_t* nonfinite;
 
     __device__ bool wants_row_sums() const { return false; }
@@ -104,19 +120,30 @@ struct UpdateEpilogue {
     __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            if (panel * kPanel + column_of(b, i) >= n) continue;
-            const int64_t at = (panel * k + row) * kPanel + column_of(b, i);
-            const T g = slice.g ? sums[i] + static_cast<const T*>(slice.g)[at] : sums[i];
+            const int64_t column = panel * kPanel + column_of(b, i), at = (panel * k + row) * kPanel + column_of(b, i);
+            if (column >= n) continue;
+            T g = sums[i];
+            if (before) g += before[at];
+            if (columns) g += static_cast<const T*>(slice.p)[at] * columns[column];
+            if (slice.g) g += static_cast<const T*>(slice.g)[at];
             if (!isfinite(step_one(numbers, slice, at, g))) atomicOr(nonfinite, 1);
         }
         return T(0);
     }
 };
 
+// All products but the last are summed in memory.
 template <class T>
 void dense_update(const DenseUpdate& p, const Launch& launch) {
-    multiply<T>(p.k, p.n, p.m, p.x, right_panels(p.right, p.format), p.format, launch,
-                UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), p.step.nonfinite});
+    T* before = nullptr;
+    if (p.count > 1) {
+        before = static_cast<T*>(launch.scratch(kSumScratch, size_t(panel_elements(p.dtype, p.k, p.n)) * sizeof(T)));
+        sum_products<T>(p.k, p.n, p.products, p.count - 1, nullptr, nullptr, T(0), before, p.format, launch);
+    }
+    const Product last = p.count > 0 ? p.products[p.count - 1] : Product{0, {}, nullptr};
+    multiply<T>(p.k, p.n, last.depth, last.left, right_panels(last.right, p.format), p.format, launch,
+                UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), before,
+                                  static_cast<const T*>(p.columns), p.step.nonfinite});
 }
 
 }  // namespace

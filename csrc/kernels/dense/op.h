@@ -34,22 +34,28 @@ struct Gate {
     DType dtype, format;
 };
 
-// w (panels of a k x n matrix in dtype) = x right + beta w. x is k x m: a transposed batch; right: m x n panels.
+// The gradient of weights w (panels of a k x n matrix in dtype): the sum of `count` products of a transposed batch
+// (k x depth) and a right operand, plus w diag(columns) where columns (n numbers) is not null. A weight that several
+// layers share has several products.
+
+// out (panels) = that gradient + beta out. w is read only with columns.
 struct DenseWeight {
-    int64_t k, n, m;
-    Left x;
-    const void* right;
+    int64_t k, n;
+    const Product* products;
+    int64_t count;
+    const void *w, *columns;
     double beta;
-    void* w;
+    void* out;
     DType dtype, format;
 };
 
-// The step of an optimiser on weights (panels of a k x n matrix) whose gradient is x right, plus the g of the one
-// slice of `step` where that is not null. dtype is that of `step`.
+// The step of an optimiser on w, the p of the one slice of `step`, along that gradient plus the g of the slice where
+// that is not null. dtype is that of `step`.
 struct DenseUpdate {
-    int64_t k, n, m;
-    Left x;
-    const void* right;
+    int64_t k, n;
+    const Product* products;
+    int64_t count;
+    const void* columns;
     Optimise step;
     DType dtype, format;
 };

@@ -48,20 +48,24 @@ void gate(const Gate& p) {
 
 template <class T>
 void dense_weight(const DenseWeight& p) {
-    T* w = static_cast<T*>(p.w);
-    for (int64_t i = 0; i < p.k; ++i)
-        for (int64_t j = p.n; j < panels(p.n) * kPanel; ++j) w[ref::panel_index(p.dtype, p.k, i, j)] = 0;
-    ref::multiply<T>(p.k, p.n, p.m, p.x, p.right, p.format, [&](int64_t i, int64_t j, T sum) {
-        T& out = w[ref::panel_index(p.dtype, p.k, i, j)];
-        out = sum + (p.beta == 0 ? T(0) : T(p.beta) * out);
-    });
+    T* out = static_cast<T*>(p.out);
+    for (int64_t j = 0; j < panels(p.n) * kPanel; ++j)
+        for (int64_t i = 0; i < p.k; ++i) {
+            const int64_t at = ref::panel_index(p.dtype, p.k, i, j);
+            T sum = p.beta == 0 ? T(0) : T(p.beta) * out[at];
+            if (p.columns && j < p.n) sum += static_cast<const T*>(p.w)[at] * static_cast<const T*>(p.columns)[j];
+            out[at] = j < p.n ? sum : T(0);
+        }
+    for (int64_t q = 0; q < p.count; ++q)
+        ref::multiply<T>(p.k, p.n, p.products[q].depth, p.products[q].left, p.products[q].right, p.format,
+                         [&](int64_t i, int64_t j, T sum) { out[ref::panel_index(p.dtype, p.k, i, j)] += sum; });
 }
 
 template <class T>
 void dense_update(const DenseUpdate& p, const Launch& launch) {
     std::vector<T> g(size_t(panel_elements(p.dtype, p.k, p.n)));
-    dense_weight<T>(DenseWeight{p.k, p.n, p.m, p.x, p.right, 0, g.data(), p.dtype, p.format});
     Slice slice = p.step.slices[0];
+    dense_weight<T>(DenseWeight{p.k, p.n, p.products, p.count, slice.p, p.columns, 0, g.data(), p.dtype, p.format});
     if (slice.g)
         for (size_t i = 0; i < g.size(); ++i) g[i] += static_cast<const T*>(slice.g)[i];
     slice.g = g.data();

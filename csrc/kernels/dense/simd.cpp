@@ -25,7 +25,8 @@ void dense(const Dense& p, const Launch& launch) {
         right = made;
     }
     with_activation(p.act, [&]<Activation kAct>() {
-        multiply_by_rows<T>(p.m, p.n, p.k, p.x, right, p.format, launch,
+        const Product product{p.k, p.x, right};
+        multiply_by_rows<T>(p.m, p.n, &product, 1, p.format, launch,
                             [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
                                 for (int64_t j = 0; j < cols; j += L) {
                                     const int64_t n = least(cols - j, L);
@@ -84,19 +85,28 @@ void gate(const Gate& p, const Launch& launch) {
     });
 }
 
+// The gradient of a tile's elements from `at` (in w) on, in columns from j on; the padding has none.
+template <class T>
+Vec<T> gradient_of(const T* tile, const T* w, const T* columns, int64_t at, int64_t j, int64_t n) {
+    // the tile has whole vectors up to the last column
+    Vec<T> g = first_n<T>(load(tile), n);
+    if (columns) g += load(w + at) * load_n(columns + j, n);
+    return g;
+}
+
 template <class T>
 void dense_weight(const DenseWeight& p, const Launch& launch) {
     constexpr int L = kLanes<T>;
-    T* w = static_cast<T*>(p.w);
-    const T beta = T(p.beta);
-    multiply_by_rows<T>(p.k, p.n, p.m, p.x, p.right, p.format, launch,
+    T* out = static_cast<T*>(p.out);
+    const T *w = static_cast<const T*>(p.w), *columns = static_cast<const T*>(p.columns), beta = T(p.beta);
+    multiply_by_rows<T>(p.k, p.n, p.products, p.count, p.format, launch,
                         [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-                            T* out = w + (n0 / kPanel * p.k + m0) * kPanel;
-                            for (int r = 0; r < rows; ++r)
+                            const int64_t begin = (n0 / kPanel * p.k + m0) * kPanel;
+                            for (int64_t i = 0; i < rows * kPanel; i += kPanel)
                                 for (int64_t j = 0; j < kPanel; j += L) {
-                                    const int64_t at = r * kPanel + j;
-                                    // the tile has whole vectors up to the last column, and the padding is zero
-                                    Vec<T> y = j < cols ? first_n<T>(load(tile + at), cols - j) : Vec<T>{};
+                                    const int64_t at = begin + i + j;
+                                    Vec<T> y{};
+                                    if (j < cols) y = gradient_of(tile + i + j, w, columns, at, n0 + j, cols - j);
                                     if (beta != 0) y += load(out + at) * beta;
                                     store(out + at, y);
                                 }
@@ -108,18 +118,20 @@ void update_with(const DenseUpdate& p, const Launch& launch) {
     constexpr int L = kLanes<T>;
     const Slice& slice = p.step.slices[0];
     const RuleNumbers<T> numbers(p.step);
-    const T* g = static_cast<const T*>(slice.g);
+    const T *g = static_cast<const T*>(slice.g), *w = static_cast<const T*>(slice.p);
+    const T* columns = static_cast<const T*>(p.columns);
     const auto first = [&](int64_t m0, int64_t n0) { return (n0 / kPanel * p.k + m0) * kPanel; };
     multiply_by_rows<T>(
-        p.k, p.n, p.m, p.x, p.right, p.format, launch,
+        p.k, p.n, p.products, p.count, p.format, launch,
         [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
             const int64_t begin = first(m0, n0);
             Vec<T> bad{};
             for (int64_t i = 0; i < rows * kPanel; i += kPanel)
                 for (int64_t j = 0; j < cols; j += L) {  // the padding is zero, and its gradient too
-                    Vec<T> gradient = first_n<T>(load(tile + i + j), cols - j);
-                    if (g) gradient += load(g + begin + i + j);
-                    bad += step_at<T, kRule>(numbers, slice, begin + i + j, L, gradient) * T(0);
+                    const int64_t at = begin + i + j;
+                    Vec<T> gradient = gradient_of(tile + i + j, w, columns, at, n0 + j, cols - j);
+                    if (g) gradient += load(g + at);
+                    bad += step_at<T, kRule>(numbers, slice, at, L, gradient) * T(0);
                 }
             if (nonzero_bits<T>(bad)) __atomic_store_n(p.step.nonfinite, 1, __ATOMIC_RELAXED);
         },

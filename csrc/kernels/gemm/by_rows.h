@@ -11,43 +11,57 @@ struct NothingAhead {
     void operator()(int64_t, int, int64_t, int64_t) const {}
 };
 
-// As multiply() of engine.h. ahead(m0, rows, n0, cols) is called before the product of a tile is computed: time to
-// prefetch what its epilogue will touch.
+// As multiply() of engine.h, for the sum of `count` products in their order. ahead(m0, rows, n0, cols) is called before
+// a tile is computed: time to prefetch what its epilogue will touch.
 template <class T, class Epilogue, class Ahead = NothingAhead>
-void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
+void multiply_by_rows(int64_t m, int64_t n, const Product* products, int64_t count, DType format, const Launch& launch,
                       const Epilogue& epilogue, const Ahead& ahead = {}) {
     if (m == 0 || n == 0) return;
     constexpr int64_t kBlockBytes =
         512 << 10;  // of packed tiles (values fill half): they stay in the second-level cache
     const int64_t tiles = (m + kTileRows<T> - 1) / kTileRows<T>, threads = launch.threads ? launch.threads() : 1;
-    const size_t stride = slots_for<T>(a, m, k, format, tiles).stride;
+    size_t stride = 64;
+    for (int64_t q = 0; q < count; ++q) {
+        const size_t own = slots_for<T>(products[q].left, m, products[q].depth, format, tiles).stride;
+        if (own > stride) stride = own;
+    }
     // two items a thread at least, where there are tiles for it; else the panels are shared out too
-    const int64_t most_tiles = most(1, least(8, kBlockBytes / int64_t(stride)));
+    const int64_t most_tiles = most(1, least(8, kBlockBytes / int64_t(stride * size_t(most(1, count)))));
     const int64_t block = least(most_tiles, most(1, tiles / (2 * threads)));
     // as many for every thread, where there are enough
     int64_t blocks = (tiles + block - 1) / block;
     blocks = least(tiles, (blocks + threads - 1) / threads * threads);
     const int64_t parts = least(panels(n), most(1, threads / blocks));
-    const size_t panel_bytes = size_t(padded_depth(format, k) * kPanel * element_size(format));
     const auto first_row = [&](int64_t tile) { return m * tile / tiles; };  // tiles of even height
 
     parallel_for(launch, blocks * parts, [&](int64_t begin, int64_t end) {
-        alignas(64) T tile[kTileRows<T> * kPanel];
-        char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block)));
+        constexpr int kElements = kTileRows<T> * int(kPanel);
+        alignas(64) T tile[kElements] = {}, term[kElements] = {};
+        char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block * count)));
         for (int64_t item = begin; item < end; ++item) {
             const int64_t t0 = tiles * (item / parts) / blocks, t1 = tiles * (item / parts + 1) / blocks;
             const int64_t part = item % parts;
-            const auto slot = [&](int64_t t) { return reinterpret_cast<Slot*>(slots + size_t(t - t0) * stride); };
-            for (int64_t t = t0; t < t1; ++t)
-                pack_tile<T>(a, first_row(t), int(first_row(t + 1) - first_row(t)), k, format, slot(t));
+            const auto slot = [&](int64_t t, int64_t q) {
+                return reinterpret_cast<Slot*>(slots + size_t((t - t0) * count + q) * stride);
+            };
+            for (int64_t q = 0; q < count; ++q)
+                for (int64_t t = t0; t < t1; ++t)
+                    pack_tile<T>(products[q].left, first_row(t), int(first_row(t + 1) - first_row(t)),
+                                 products[q].depth, format, slot(t, q));
             for (int64_t p = panels(n) * part / parts; p < panels(n) * (part + 1) / parts; ++p) {
                 const int64_t n0 = p * kPanel, cols = least(kPanel, n - n0);
-                const char* right = static_cast<const char*>(b) + size_t(p) * panel_bytes;
                 for (int64_t t = t0; t < t1; ++t) {
                     const int64_t m0 = first_row(t);
                     const int rows = int(first_row(t + 1) - m0);
                     ahead(m0, rows, n0, cols);
-                    tile_product<T>(slot(t), rows, k, right, format, cols, tile);
+                    for (int64_t q = 0; q < count; ++q) {
+                        const int64_t k = products[q].depth;
+                        const char* right = static_cast<const char*>(products[q].right) +
+                                            p * padded_depth(format, k) * kPanel * element_size(format);
+                        tile_product<T>(slot(t, q), rows, k, right, format, cols, q ? term : tile);
+                        for (int64_t i = 0; q && i < rows * kPanel; i += kLanes<T>)
+                            store(tile + i, load(tile + i) + load(term + i));
+                    }
                     epilogue(m0, rows, n0, cols, tile);
                 }
             }
@@ -59,10 +73,11 @@ void multiply_by_rows(int64_t m, int64_t n, int64_t k, const Left& a, const void
 template <class T, class Epilogue>
 void multiply_best(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
                    const Epilogue& epilogue) {
+    const Product product{k, a, b};
     if (a.bits || a.indptr)
         multiply<T>(m, n, k, a, b, format, launch, epilogue);
     else
-        multiply_by_rows<T>(m, n, k, a, b, format, launch, epilogue);
+        multiply_by_rows<T>(m, n, &product, 1, format, launch, epilogue);
 }
 
 }  // namespace unsupfast::USF_ISA

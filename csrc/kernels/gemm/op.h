@@ -46,6 +46,13 @@ inline Left bit_rows(const uint32_t* bits, int64_t k) {
     return {nullptr, bit_words(k), 1, nullptr, nullptr, nullptr, bits};
 }
 
+// One of the products that a sum is made of: left (m x depth) times right (panels of depth x n).
+struct Product {
+    int64_t depth;
+    Left left;
+    const void* right;
+};
+
 // C (m x n, row-major, leading dimension ldc) = alpha A B + beta C. dtype (f32 or f64) is that of A, C
 // and k_scale; `format` that of the multiplication: dtype itself, bf16 with f32 accumulation, or i16 with
 // exact integer sums.

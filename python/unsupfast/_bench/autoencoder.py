@@ -1,20 +1,26 @@
-"""Training speed of auto-encoders against PyTorch and JAX: deep, variational, contractive."""
+"""Training speed against PyTorch and JAX: auto-encoders (deep, variational, contractive,
+denoising) and the fine-tuning of a classifier."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import statistics
+import time
+import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from .. import _core
 from . import harness, network_peers
 from .harness import Contender, Result
 from .network_peers import Task
 
 __all__ = ["add_arguments", "run"]
 
-TASKS = ("deep", "vae", "cae", "dae")
+TASKS = ("deep", "vae", "cae", "dae", "classifier")
 # Rows a call goes through: long enough that a call is not all overhead.
 ROWS = 4000
 
@@ -32,22 +38,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-peers", action="store_true", help="only this package")
 
 
-def images(data: str) -> tuple[np.ndarray, str]:
-    """Rows of 784 grey values in [0, 1], and what they are."""
+def images(data: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """Rows of 784 grey values in [0, 1], their classes, and what they are."""
     generator = np.random.default_rng(0)
     if data == "mnist":
         from unsupfast import datasets
 
         try:
-            X = datasets.mnist("train").data
-            X = X[generator.permutation(len(X))[:ROWS]].reshape(ROWS, -1).astype(np.float32)
-            return X / max(1.0, float(X.max())), "MNIST"
+            mnist = datasets.mnist("train")
+            rows = generator.permutation(len(mnist.data))[:ROWS]
+            X = mnist.data[rows].reshape(ROWS, -1).astype(np.float32)
+            assert mnist.target is not None
+            return X / max(1.0, float(X.max())), mnist.target[rows], "MNIST"
         except FileNotFoundError:
             print("note: MNIST not found (UNSUPFAST_DATA); using random rows")
-    return generator.random((ROWS, 784), np.float32), "uniform random"
+    X = generator.random((ROWS, 784), np.float32)
+    return X, generator.integers(0, 10, ROWS), "uniform random"
 
 
-def tasks(what: str, X: np.ndarray) -> Iterator[Task]:
+def tasks(what: str, X: np.ndarray, y: np.ndarray) -> Iterator[Task]:
     """The networks and batch sizes of a suite."""
     if what == "deep":
         sizes = (784, 1000, 500, 250, 30)
@@ -56,6 +65,8 @@ def tasks(what: str, X: np.ndarray) -> Iterator[Task]:
     elif what == "vae":
         for batch in (128, 1000):
             yield Task("vae", X, (784, 512, 2), batch)
+    elif what == "classifier":
+        yield Task(what, X, (784, 500, 500, 2000, 10), 128, y)
     else:
         yield Task(what, X, (784, 1000), 128)
 
@@ -81,30 +92,74 @@ def ours_model(task: Task, precision: str = "float32") -> Any:
         return uf.Autoencoder(
             task.sizes[1:], tied=True, loss="bce", corruption=uf.Masking(0.3), **common
         )
+    if task.kind == "classifier":
+        return uf.StackedAutoencoderClassifier(task.sizes[1:-1], pretrain=None, **common)
     return uf.Autoencoder(task.sizes[1:], loss="bce", **common)
+
+
+def ours_setup(task: Task, model: Any) -> Callable[[], Any]:
+    """A pass of `model` over the rows of a task."""
+    targets = None
+    if task.y is None:
+        model.fit(task.X[: task.batch])
+    else:
+        model.partial_fit(task.X[: task.batch], task.y[: task.batch], np.unique(task.y))
+        targets = np.eye(task.sizes[-1], dtype=np.float32)[task.y]
+    order = np.arange(task.rows)
+    return lambda: model._train_rows(task.X, targets, order, 0, task.batch)
+
+
+def share_of_python(call: Callable[[], Any], calls: int = 5) -> float:
+    """The share of a call's time that is not spent in compiled functions of this package."""
+    inside = 0.0
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **options: Any) -> Any:
+            nonlocal inside
+            start = time.perf_counter()
+            try:
+                return function(*args, **options)
+            finally:
+                inside += time.perf_counter() - start
+
+        return wrapper
+
+    class Step(_core.Step):
+        apply, descend = timed(_core.Step.apply), timed(_core.Step.descend)
+
+    functions = {name: f for name, f in vars(_core).items() if inspect.isbuiltin(f)}
+    replaced: dict[str, Any] = {name: timed(f) for name, f in functions.items()}
+    replaced["Step"] = Step
+    shares = []
+    with unittest.mock.patch.multiple(_core, **replaced):
+        for _ in range(calls):
+            inside, start = 0.0, time.perf_counter()
+            call()
+            shares.append(1 - inside / (time.perf_counter() - start))
+    return statistics.median(shares)
 
 
 def ours_contenders(task: Task) -> Iterator[Contender]:
     """This package's rows, one a precision."""
     for precision, short in (("float32", "f32"), ("bfloat16", "bf16")):
+        calls: list[Callable[[], Any]] = []
 
-        def setup(precision: str = precision) -> Callable[[], Any]:
-            model = ours_model(task, precision).fit(task.X[: task.batch])
-            order = np.arange(len(task.X) // task.batch * task.batch)
-            return lambda: model._train_rows(task.X, None, order, 0, task.batch)
+        def setup(precision: str = precision, calls: Any = calls) -> Callable[[], Any]:
+            calls.append(ours_setup(task, ours_model(task, precision)))
+            return calls[0]
+
+        def report(calls: Any = calls) -> dict[str, Any]:
+            return {"share_of_python": share_of_python(calls[0])}
 
         name = f"unsupfast {short}"
-        yield Contender(name, name, setup, task.rows, task.flops, precision, True)
+        yield Contender(name, name, setup, task.rows, task.flops, precision, True, report)
 
 
 def plain_contender(task: Task) -> Contender:
     """The same auto-encoder without penalty or corruption: what those cost."""
 
     def setup() -> Callable[[], Any]:
-        model = ours_model(task).set_params(penalties=(), corruption=None)
-        model.fit(task.X[: task.batch])
-        order = np.arange(len(task.X) // task.batch * task.batch)
-        return lambda: model._train_rows(task.X, None, order, 0, task.batch)
+        return ours_setup(task, ours_model(task).set_params(penalties=(), corruption=None))
 
     name = "unsupfast f32, plain"
     return Contender(name, name, setup, task.rows, task.flops, "float32", True)
@@ -112,7 +167,7 @@ def plain_contender(task: Task) -> Contender:
 
 def run(args: argparse.Namespace, threads: int, progress: Callable[[str], None]) -> list[Result]:
     """Measure every task asked for and print its table."""
-    X, name = images(args.data)
+    X, y, name = images(args.data)
     options = {
         "rounds": args.rounds,
         "turn_seconds": args.turn_seconds,
@@ -120,7 +175,7 @@ def run(args: argparse.Namespace, threads: int, progress: Callable[[str], None])
     }
     results = []
     for what in args.what:
-        for task in tasks(what, X):
+        for task in tasks(what, X, y):
             contenders = list(ours_contenders(task))
             if what in ("cae", "dae"):
                 contenders.append(plain_contender(task))
@@ -138,6 +193,9 @@ def run(args: argparse.Namespace, threads: int, progress: Callable[[str], None])
                 result.info["cost_over_plain"] = plain / full - 1
             progress("")
             print(harness.format_result(result), flush=True)
+            for row in result.rows:
+                if "report" in row:
+                    print(f"  {row['name']}: {row['report']['share_of_python']:.1%} in Python")
             if "cost_over_plain" in result.info:
                 print(f"cost over the plain model: {result.info['cost_over_plain']:.1%}")
             results.append(result)

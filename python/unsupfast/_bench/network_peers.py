@@ -1,8 +1,8 @@
-"""Auto-encoders as PyTorch and JAX users would write them to run fast.
+"""Auto-encoders and a classifier as PyTorch and JAX users would write them to run fast.
 
 The work is the same for all: a pass over the rows in mini-batches, sigmoid layers (rectifiers in
-the variational model), cross-entropy from logits summed over pixels, and Adam. PyTorch gets its
-fused Adam; JAX one compiled step with donated buffers.
+the variational model), cross-entropy from logits summed over pixels (of classes in the classifier),
+and Adam. PyTorch gets its fused Adam; JAX one compiled step with donated buffers.
 """
 
 from __future__ import annotations
@@ -27,19 +27,22 @@ class Task:
 
     Parameters
     ----------
-    kind : {"deep", "vae", "cae", "dae"}
-        A mirrored auto-encoder, a variational one, and one tied layer with the contractive penalty
-        or with masked inputs.
+    kind : {"deep", "vae", "cae", "dae", "classifier"}
+        A mirrored auto-encoder, a variational one, one tied layer with the contractive penalty or
+        with masked inputs, and a classifier.
     X : ndarray of shape (rows, sizes[0]), float32
     sizes : tuple of int
-        Widths from the input to the code.
+        Widths from the input to the code (of the classifier: to the logits).
     batch : int
+    y : ndarray of shape (rows,), int64, or None
+        Classes.
     """
 
     kind: str
     X: np.ndarray
     sizes: tuple[int, ...]
     batch: int
+    y: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -49,6 +52,8 @@ class Task:
     def layers(self) -> list[tuple[int, int]]:
         """Inputs and outputs of every layer."""
         down = list(zip(self.sizes, self.sizes[1:], strict=False))
+        if self.kind == "classifier":
+            return down
         up = [(b, a) for a, b in reversed(down)]
         if self.kind == "vae":
             down[-1] = (down[-1][0], 2 * down[-1][1])
@@ -90,7 +95,7 @@ def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Ca
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     functional, last = torch.nn.functional, len(task.layers) - 1
-    code = last // 2
+    code = -1 if task.kind == "classifier" else last // 2
     act = torch.relu if task.kind == "vae" else torch.sigmoid
     linears = [torch.nn.Linear(a, b) for a, b in task.layers]
     parameters: list[Any] = [p for layer in linears for p in layer.parameters()]
@@ -98,7 +103,7 @@ def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Ca
         parameters = [linears[0].weight, linears[0].bias, linears[1].bias]
     optimizer = torch.optim.Adam(parameters, RATE, fused=True)
 
-    def loss(x: Any) -> Any:
+    def loss(x: Any, y: Any) -> Any:
         total: Any = 0.0
         if task.kind in ("cae", "dae"):
             weight = linears[0].weight
@@ -119,18 +124,24 @@ def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Ca
                 elif i not in (code, last):
                     z = act(z)
         z = z.float()
+        if task.kind == "classifier":
+            return functional.cross_entropy(z, y)
         fit = functional.binary_cross_entropy_with_logits(z, x, reduction="sum")
         return (fit + total) / len(x)
 
     step = torch.compile(loss) if compiled else loss
-    batches = torch.from_numpy(task.X[: task.rows].copy()).split(task.batch)
+    rows = torch.from_numpy(task.X[: task.rows].copy()).split(task.batch)
+    targets = rows
+    if task.y is not None:
+        targets = torch.from_numpy(task.y[: task.rows].copy()).split(task.batch)
+    batches = list(zip(rows, targets, strict=True))
     bf16 = precision == "bfloat16"
 
     def call() -> None:
-        for x in batches:
+        for x, y in batches:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                value = step(x)
+                value = step(x, y)
             value.backward()
             optimizer.step()
 
@@ -155,7 +166,7 @@ def _jax_setup(task: Task) -> Callable[[], Any]:
         raise _missing("JAX") from error
     generator = np.random.default_rng(0)
     last = len(task.layers) - 1
-    code = last // 2
+    code = -1 if task.kind == "classifier" else last // 2
     act = jax.nn.relu if task.kind == "vae" else jax.nn.sigmoid
     weights = [
         jnp.asarray(generator.normal(0, (1 / a) ** 0.5, (a, b)), jnp.float32)
@@ -165,7 +176,7 @@ def _jax_setup(task: Task) -> Callable[[], Any]:
     tied = task.kind in ("cae", "dae")
     parameters = (weights[:1] if tied else weights, biases)
 
-    def loss(parameters: Any, x: Any, key: Any) -> Any:
+    def loss(parameters: Any, x: Any, y: Any, key: Any) -> Any:
         weights, biases = parameters
         total: Any = 0.0
         if tied:
@@ -188,13 +199,15 @@ def _jax_setup(task: Task) -> Callable[[], Any]:
                     total = 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum()
                 elif i not in (code, last):
                     z = act(z)
+        if task.kind == "classifier":
+            return -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1).mean()
         return ((jax.nn.softplus(z) - x * z).sum() + total) / len(x)
 
     @partial(jax.jit, donate_argnums=0)
-    def step(state: Any, x: Any) -> Any:
+    def step(state: Any, x: Any, y: Any) -> Any:
         parameters, m, v, t, key = state
         key, draw = jax.random.split(key)
-        value, g = jax.value_and_grad(loss)(parameters, x, draw)
+        value, g = jax.value_and_grad(loss)(parameters, x, y, draw)
         t = t + 1
         m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
         v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
@@ -208,11 +221,15 @@ def _jax_setup(task: Task) -> Callable[[], Any]:
         return jax.tree.map(jnp.zeros_like, parameters)
 
     state = [(parameters, zeros(), zeros(), jnp.float32(0), jax.random.key(0))]
-    batches = [jnp.asarray(task.X[i : i + task.batch]) for i in range(0, task.rows, task.batch)]
+    targets = task.X if task.y is None else task.y
+    batches = [
+        (jnp.asarray(task.X[i : i + task.batch]), jnp.asarray(targets[i : i + task.batch]))
+        for i in range(0, task.rows, task.batch)
+    ]
 
     def call() -> None:
-        for x in batches:
-            state[0], value = step(state[0], x)
+        for x, y in batches:
+            state[0], value = step(state[0], x, y)
         value.block_until_ready()
 
     return call
