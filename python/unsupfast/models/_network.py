@@ -24,7 +24,9 @@ from .. import _core, nn
 from ..autograd import Tensor, grad
 from ..io import load_state, save_model
 from ..ops import ACTIVATIONS
-from ..optim import Optimizer, Schedule, make_optimizer
+from ..optim import Minimizer, Optimizer, Schedule, make_optimizer
+from ..optim import from_plain as optimizer_from_plain
+from ..optim import to_plain as optimizer_to_plain
 from ..penalties import from_plain, to_plain
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._arguments import check_integer, check_option, check_real
@@ -75,6 +77,7 @@ class NetworkEstimator(BaseEstimator):
     n_iter_: int
     n_features_in_: int
     _seed: int
+    _noisy_loss = False  # whether `_loss` draws noise that a line search would fit
 
     # ------------------------------------------------------------------ what a model says
 
@@ -128,10 +131,24 @@ class NetworkEstimator(BaseEstimator):
             not isinstance(self.callbacks, Iterable) or not all(map(callable, self.callbacks))
         ):
             raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
-        self._new_optimizer()
+        if isinstance(self._new_optimizer(), Minimizer):
+            self._check_line_searches()
         if not isinstance(self.learning_rate, Schedule):
             for epoch in range(max(1, min(self.n_iter, 1000))):
                 self._rate(epoch)
+
+    def _check_line_searches(self) -> None:
+        if self._noisy_loss:
+            raise ValueError(
+                f"optimizer is {self.optimizer!r}, whose line searches need a loss without noise; "
+                f"that of {type(self).__name__} draws codes. Use 'adam' or another of the others"
+            )
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; expected None with optimizer "
+                    f"{self.optimizer!r}, whose line searches choose the length of steps"
+                )
 
     def _rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from 0."""
@@ -215,6 +232,8 @@ class NetworkEstimator(BaseEstimator):
     def _step(self, x, noisy, y, rate: float, draw: Draw) -> tuple[float, dict[str, float]]:
         """One update; returns the loss before it."""
         optimizer, parameters = self._optimizer_state, self._parameters
+        if isinstance(optimizer, Minimizer):
+            return self._search(optimizer, lambda: self._loss(x, noisy, y, draw))
         loss, extras = self._loss(x, noisy, y, draw)
         limit = self.clip_value or 0.0
         if self.clip_norm is None:
@@ -233,6 +252,25 @@ class NetworkEstimator(BaseEstimator):
         if self.ema is not None:
             self._follow()
         return value, extras
+
+    def _search(
+        self, optimizer: Minimizer, loss_of: Callable[[], tuple[Any, dict]]
+    ) -> tuple[float, dict[str, float]]:
+        """One update by line searches; returns the loss before it."""
+        first: list[tuple[float, dict[str, float]]] = []
+
+        def evaluate() -> tuple[float, list[Any]]:
+            loss, extras = loss_of()
+            if not first:
+                first.append((float(loss.data), extras))
+            return float(loss.data), grad(loss, self._parameters)
+
+        finite = optimizer.minimize(self._parameters, evaluate)
+        if not finite or not math.isfinite(first[0][0]):
+            raise DivergenceError("a parameter or the loss is not finite")
+        if self.ema is not None:
+            self._follow()
+        return first[0]
 
     def _follow(self) -> None:
         """Moves the running average of the parameters (Polyak and Juditsky, 1992)."""
@@ -480,7 +518,9 @@ class NetworkEstimator(BaseEstimator):
         for name, value in self.get_params(deep=False).items():
             if name in ("checkpoint", "resume", "callbacks"):
                 continue
-            if name in _OBJECTS and value is not None:
+            if name == "optimizer":
+                parameters[name] = optimizer_to_plain(value)
+            elif name in _OBJECTS and value is not None:
                 many = isinstance(value, (list, tuple))
                 parameters[name] = [to_plain(v) for v in value] if many else to_plain(value)
             elif isinstance(value, (np.generic, np.ndarray)):
@@ -544,7 +584,9 @@ class NetworkEstimator(BaseEstimator):
     def _from_state(cls, tensors, meta):
         parameters = {}
         for name, value in meta["parameters"].items():
-            if name in _OBJECTS and value is not None:
+            if name == "optimizer":
+                value = optimizer_from_plain(value)
+            elif name in _OBJECTS and value is not None:
                 many = isinstance(value, list)
                 value = [from_plain(v) for v in value] if many else from_plain(value)
             parameters[name] = tuple(value) if isinstance(value, list) else value
