@@ -151,7 +151,7 @@ def test_predictions_use_all_units():
 def test_dropout_learns_by_every_optimiser():
     X, y = digits()
     for optimizer in ("adam", "cg"):
-        model = classifier(dropout=0.2, n_iter=15, learning_rate=0.01, optimizer=optimizer)
+        model = classifier(dropout=0.2, n_iter=40, learning_rate=0.02, optimizer=optimizer)
         assert model.fit(X, y).score(X, y) > 0.9
 
 

@@ -112,7 +112,7 @@ py::object new_result(int type, int axes, const py::ssize_t* shape, const py::ss
 std::string shape_text(const Operand& o) {
     std::string s = "(";
     for (int i = 0; i < o.axes; ++i) s += (i ? ", " : "") + std::to_string(o.shape[i]);
-    return s + ")";
+    return s + (o.axes == 1 ? ",)" : ")");
 }
 
 void set_stride(int64_t (&to)[kRank], const int64_t* from, int axes, int64_t item) {
