@@ -14,12 +14,14 @@ constexpr int kAxes = 64;              // NumPy's most
 constexpr size_t kPooled = 1 << 16;    // bytes from which results live in the pool
 constexpr int64_t kRelease = 1 << 15;  // elements from which Python may go on meanwhile
 
+constexpr int kNumber = -1;
+
 // An operand as it lies: an array, or a number that takes the other operand's type.
 struct Operand {
     const char* data = nullptr;
     int axes = 0;
     const py::ssize_t *shape = nullptr, *strides = nullptr;  // strides in bytes
-    int type = 0;                                            // NumPy's number of the type; 0: a number
+    int type = kNumber;                                      // NumPy's number of the type
     double number = 0;
     float number32 = 0;
     py::object owner;
@@ -58,7 +60,7 @@ bool read(PyObject* x, Operand& o) {
         return false;
     }
     o.number32 = float(o.number);
-    o.type = 0;
+    o.type = kNumber;
     return true;
 }
 
@@ -124,16 +126,16 @@ template <size_t kCount>
 py::object elementwise(Elementary f, const char* name, std::array<py::object, kCount> xs, const py::object* chosen) {
     constexpr int kMost = int(kCount) + 1;
     Operand o[kMost];
-    int type = 0;
+    int type = kNumber;
     bool ready = true;
     for (size_t i = 0; i < kCount && ready; ++i) {
         ready = read(xs[i].ptr(), o[i]) && o[i].type != Numpy::NPY_BOOL_;
-        if (ready && o[i].type) {
-            ready = !type || o[i].type == type;
+        if (ready && o[i].type != kNumber) {
+            ready = type == kNumber || o[i].type == type;
             type = o[i].type;
         }
     }
-    if (!ready || !type) {
+    if (!ready || type == kNumber) {
         make_ready(xs, name);
         for (size_t i = 0; i < kCount; ++i) {
             o[i] = Operand();
@@ -154,7 +156,7 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
     }
     const int64_t item = type == Numpy::NPY_DOUBLE_ ? 8 : 4;
     for (size_t i = 0; i < kCount; ++i)
-        if (!o[i].type)
+        if (o[i].type == kNumber)
             o[i].data = item == 8 ? reinterpret_cast<char*>(&o[i].number) : reinterpret_cast<char*>(&o[i].number32);
 
     // the result's shape

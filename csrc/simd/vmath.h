@@ -136,13 +136,17 @@ inline vf64 sigmoid(vf64 x) {
 
 // Absolute error < 1e-7, relative < 3 ULP: Cephes tanhf near zero, else from exp.
 inline vf32 tanh(vf32 x) {
-    const vf32 a = max<float>(x, -x), s = x * x;
+    const uint32_t sign = 0x80000000u;
+    const vu32 u = bits<vu32>(x);
+    const vf32 a = bits<vf32>(u & ~sign), s = x * x;
     vf32 p = s * -5.70498872745e-3f + 2.06390887954e-2f;
     p = p * s - 5.37397155531e-2f;
     p = p * s + 1.33314422036e-1f;
     p = p * s - 3.33332819422e-1f;
-    const vf32 far = 1.f - 2.f / (exp(2.f * a) + 1.f);
-    return a < 0.625f ? x + x * s * p : x < 0.f ? -far : far;
+    const vf32 b = a > 10.f ? splat(20.f) : a + a, t = b * 1.44269504f + kRound32;  // tanh(10) rounds to 1
+    const vf32 e = exp_core(b, t - kRound32) * bits<vf32>((bits<vu32>(t) << 23) + 0x3f800000u);
+    const vf32 far = 1.f - 2.f / (e + 1.f);
+    return a < 0.625f ? x + x * s * p : bits<vf32>(bits<vu32>(far) | (u & sign));
 }
 
 // exp(x) - 1 for x <= 0; absolute error < 1e-7, relative < 4 ULP: Taylor's series near zero, else from exp.

@@ -1,4 +1,5 @@
-// The table on vectors: a row function for each line and each way that operands can lie along the fastest axis.
+// The table on vectors: a function of rows for each line. Operands lie along a row as neighbours or are one element for
+// all; others are gathered first.
 #include "kernels/elementwise/op.h"
 
 #include "simd/vmath.h"
@@ -11,6 +12,7 @@ namespace {
 #include "kernels/elementwise/functions.h"
 
 constexpr int64_t kChunk = 4096;     // elements: what is cut no further
+constexpr int64_t kGathered = 512;   // elements gathered at a time
 constexpr int64_t kAlone = 1 << 17;  // instructions that are not worth waking threads for
 
 // a to a power that is the same in all lanes. Integers up to 32 by repeated squaring (relative error below b units
@@ -25,65 +27,80 @@ Vec<T> power(Vec<T> a, Vec<T> b) {
             if (n & 1) y = y * a;
         return e < 0 ? T(1) / y : y;
     }
-    for (int i = 0; i < kLanes<T>; ++i)
-        a[i] = sizeof(T) == 4 ? T(__builtin_powf(float(a[i]), float(e))) : T(__builtin_pow(a[i], e));
+    if constexpr (sizeof(T) == 4) {
+        if (size != T(int64_t(size))) {  // through double, where the logarithm's error does not show
+            typedef float Half __attribute__((vector_size(USF_BYTES / 2)));
+            Half half[2];
+            std::memcpy(half, &a, sizeof a);
+            for (Half& h : half)
+                h = __builtin_convertvector(exp(log(__builtin_convertvector(h, vf64)) * double(e)), Half);
+            std::memcpy(&a, half, sizeof a);
+            return a;
+        }
+        for (int i = 0; i < kLanes<T>; ++i) a[i] = __builtin_powf(a[i], e);
+    } else {
+        for (int i = 0; i < kLanes<T>; ++i) a[i] = __builtin_pow(a[i], e);
+    }
     return a;
 }
 
-// How an operand lies along a row.
-enum Lie { kOne, kRow, kAnyhow };  // one element for all, neighbours, neither
-
-template <class T, Lie kLie>
-inline Vec<T> fetch(const T* p, int64_t stride, int64_t i, int64_t n) {
-    if constexpr (kLie == kOne) return splat(*p);
-    if constexpr (kLie == kRow) return load_n(p + i, n);
-    Vec<T> v{};
-    for (int64_t l = 0; l < least(n, kLanes<T>); ++l) v[l] = p[(i + l) * stride];
-    return v;
+template <class T, bool kMany>
+inline Vec<T> fetch(const T* p, int64_t i, int64_t n) {
+    if constexpr (kMany)
+        return load_n(p + i, n);
+    else
+        return splat(*p);
 }
 
-template <class T, Lie kA, Lie kB, class G>
-inline void along(G f, int64_t n, const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y) {
+template <class T, bool kA, bool kB, class G>
+inline void along(G f, int64_t n, const T* a, const T* b, T* y) {
     constexpr int L = kLanes<T>;
     int64_t i = 0;
-    for (; i + L <= n; i += L) store(y + i, f(fetch<T, kA>(a, a_stride, i, L), fetch<T, kB>(b, b_stride, i, L)));
-    if (i < n) store_n(y + i, f(fetch<T, kA>(a, a_stride, i, n - i), fetch<T, kB>(b, b_stride, i, n - i)), n - i);
+    for (; i + L <= n; i += L) store(y + i, f(fetch<T, kA>(a, i, L), fetch<T, kB>(b, i, L)));
+    if (i < n) store_n(y + i, f(fetch<T, kA>(a, i, n - i), fetch<T, kB>(b, i, n - i)), n - i);
 }
 
 template <class T>
-using Row = void (*)(int64_t n, const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y);
+using Row = void (*)(int64_t n, const T* a, const T* b, T* y);
 
 // The table's lines; b is not looked at by functions of one operand.
-#define F(name, cost, value)                                                                                      \
-    template <class T, Lie kA, Lie kB>                                                                            \
-    void name##_row(int64_t n, const T* a_, int64_t a_stride, const T* b_, int64_t b_stride, T* y) {              \
-        using V = Vec<T>;                                                                                         \
-        along<T, kA, kB>([](V a, [[maybe_unused]] V b) -> V { return value; }, n, a_, a_stride, b_, b_stride, y); \
+#define F(name, cost, value)                                                                  \
+    template <class T, bool kA, bool kB>                                                      \
+    void name##_row(int64_t n, const T* a_, const T* b_, T* y) {                              \
+        using V = Vec<T>;                                                                     \
+        along<T, kA, kB>([](V a, [[maybe_unused]] V b) -> V { return value; }, n, a_, b_, y); \
     }
 USF_UNARY(F)
 USF_BINARY(F)
 #undef F
 
+// a_many, b_many: a row has many elements of that operand, not one
 template <class T>
-Row<T> row_of(Elementary f, Lie a, Lie b) {
+Row<T> row_of(Elementary f, bool a_many, bool b_many) {
     switch (f) {
 #define F(name, cost, value) \
     case Elementary::name:   \
-        return a == kRow ? &name##_row<T, kRow, kOne> : &name##_row<T, kAnyhow, kOne>;
+        return &name##_row<T, true, false>;
         USF_UNARY(F)
 #undef F
-#define F(name, cost, value)                                         \
-    case Elementary::name:                                           \
-        return a == kRow && b == kRow   ? &name##_row<T, kRow, kRow> \
-               : a == kRow && b == kOne ? &name##_row<T, kRow, kOne> \
-               : a == kOne && b == kRow ? &name##_row<T, kOne, kRow> \
-                                        : &name##_row<T, kAnyhow, kAnyhow>;
+#define F(name, cost, value)                          \
+    case Elementary::name:                            \
+        return !a_many  ? &name##_row<T, false, true> \
+               : b_many ? &name##_row<T, true, true>  \
+                        : &name##_row<T, true, false>;
         USF_BINARY(F)
 #undef F
         case Elementary::where:
             break;
     }
     return nullptr;
+}
+
+// Neighbours in `to`
+template <class T>
+const T* gather(const T* from, int64_t stride, int64_t n, T* to) {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride];
+    return to;
 }
 
 template <class T>
@@ -103,8 +120,6 @@ void where_row(int64_t n, const uint8_t* c, int64_t c_stride, const T* a, int64_
     for (; i < n; ++i) y[i] = c[i * c_stride] ? a[i * a_stride] : b[i * b_stride];
 }
 
-Lie lie(int64_t stride) { return stride == 1 ? kRow : stride == 0 ? kOne : kAnyhow; }
-
 template <class T>
 void elementwise(const Elementwise& p, const Launch& launch) {
     const int64_t n = p.extent[3], rows = p.extent[0] * p.extent[1] * p.extent[2];
@@ -114,7 +129,19 @@ void elementwise(const Elementwise& p, const Launch& launch) {
     const bool choose = p.f == Elementary::where;
     const T *a = static_cast<const T*>(p.a), *b = p.b ? static_cast<const T*>(p.b) : a;
     T* y = static_cast<T*>(p.y);
-    const Row<T> row = choose ? nullptr : row_of<T>(p.f, n == 1 ? kRow : lie(sa), n == 1 && p.b ? kRow : lie(sb));
+    // one element is as good as many where a row has one, or where there is no function of a single a
+    const bool binary = p.b && !choose, a_many = !binary || sa != 0 || sb == 0, b_many = binary && sb != 0;
+    const bool a_gathered = a_many && sa != 1 && n > 1, b_gathered = b_many && sb != 1 && n > 1;
+    const Row<T> row = choose ? nullptr : row_of<T>(p.f, a_many, b_many);
+    const auto function = [&](int64_t length, const T* x, const T* z, T* to) {
+        if (!a_gathered && !b_gathered) return row(length, x, z, to);
+        T buffer[2][kGathered];
+        for (int64_t i = 0; i < length; i += kGathered) {
+            const int64_t m = least(kGathered, length - i);
+            row(m, a_gathered ? gather(x + i * sa, sa, m, buffer[0]) : x + (a_many ? i : 0),
+                b_gathered ? gather(z + i * sb, sb, m, buffer[1]) : z + (b_many ? i : 0), to + i);
+        }
+    };
     auto work = [&](int64_t begin, int64_t end) {
         // where row `begin / chunks` begins; from there the rows are counted like the wheels of an odometer
         int64_t r = begin / chunks, chunk = begin % chunks;
@@ -126,7 +153,7 @@ void elementwise(const Elementwise& p, const Launch& launch) {
             if (choose)
                 where_row<T>(length, p.condition + at(p.condition_stride) + j * sc, sc, x, sa, z, sb, y + r * n + j);
             else
-                row(length, x, sa, z, sb, y + r * n + j);
+                function(length, x, z, y + r * n + j);
             if (++chunk < chunks) continue;
             chunk = 0;
             ++r;

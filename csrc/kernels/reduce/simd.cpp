@@ -56,14 +56,16 @@ Vec<T> load_or(const T* p, int64_t n, T other) {
 template <class R, class T>
 double run_of(const T* x, int64_t n) {
     constexpr int L = kLanes<T>;
-    Vec<T> v[4];
+    Vec<T> v[kWide];
     for (auto& lane : v) lane = splat(T(R::kFirst));
     int64_t i = 0;
-    for (; i + 4 * L <= n; i += 4 * L)
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) v[j] = R::join(v[j], load(x + i + j * L));
+    for (; i + kWide * L <= n; i += kWide * L)
+#pragma GCC unroll 8
+        for (int j = 0; j < kWide; ++j) v[j] = R::join(v[j], load(x + i + j * L));
     for (int j = 0; i < n; i += L, ++j) v[j] = R::join(v[j], load_or(x + i, n - i, T(R::kFirst)));
-    const Vec<T> all = R::join(R::join(v[0], v[1]), R::join(v[2], v[3]));
+    for (int half = kWide / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; ++j) v[j] = R::join(v[j], v[j + half]);
+    const Vec<T> all = v[0];
     double total = R::kFirst;
     for (int l = 0; l < L; ++l) total = R::join(total, double(all[l]));
     return total;

@@ -398,7 +398,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         z = self.network_.decoder(code).data
         if self.loss_ == "mse":
             return z
-        return _core.vector_math("sigmoid", z.reshape(-1)).reshape(z.shape)
+        return _core.sigmoid(z)
 
     def inverse_transform(self, X):
         """Reconstructions from codes: decoding.

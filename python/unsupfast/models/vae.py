@@ -392,7 +392,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         if self.likelihood == "gaussian":
             return out
         if self.likelihood == "bernoulli":
-            return _core.vector_math("sigmoid", out.reshape(-1)).reshape(out.shape)
+            return _core.sigmoid(out)
         # the mean of the continuous Bernoulli is the derivative of its log-normaliser
         zeros = np.zeros_like(out)
         return _core.likelihood(out, zeros, self._kind)[1]
