@@ -2,6 +2,7 @@
 #include "kernels/vector/op.h"
 
 #include "kernels/gemm/engine.cuh"
+#include "philox.h"
 
 namespace unsupfast {
 namespace cuda {
