@@ -620,7 +620,7 @@ def bit_cases():
             yield turn_bits_case(rows, cols)
 
 
-# -- VectorMath. The bounds are those stated in csrc/simd/vmath.h.
+# -- Elementwise: the functions of csrc/simd/vmath.h, with the bounds stated there.
 
 
 @dataclass(frozen=True)
@@ -666,13 +666,17 @@ ELEMENTARY = {
 }
 
 
+def elementary(function, x):
+    return getattr(_core, function)(x)
+
+
 def vector_error(function, x):
     """Runs a function on x: (result, exact values, stated bound on their distance)."""
     f = ELEMENTARY[function]
     exact = f.exact(x)
     with np.errstate(under="ignore"):
         ulp = np.spacing(np.abs(exact.astype(x.dtype))).astype(np.longdouble)
-    return _core.vector_math(function, x), exact, f.bound(x, exact, ulp, x.dtype)
+    return elementary(function, x), exact, f.bound(x, exact, ulp, x.dtype)
 
 
 def vector_case(function, n, large=False):
@@ -687,7 +691,7 @@ def vector_case(function, n, large=False):
         return {"x": x.astype(dtype)}
 
     def run(inputs, precision):
-        return {"y": _core.vector_math(function, inputs["x"])}
+        return {"y": elementary(function, inputs["x"])}
 
     def reference(inputs, precision):
         f, x = ELEMENTARY[function], inputs["x"]
@@ -698,7 +702,7 @@ def vector_case(function, n, large=False):
         value = exact.astype(np.float64)
         return {"y": (value, f.bound(x, value, ulp, x.dtype) + slack)}
 
-    return Case("VectorMath", f"{function}-{n}", make, run, reference, PRECISIONS[:2], large)
+    return Case("Elementwise", f"{function}-{n}", make, run, reference, PRECISIONS[:2], large)
 
 
 def vector_cases():

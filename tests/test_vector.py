@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import ELEMENTARY, vector_error
+from cases import ELEMENTARY, elementary, vector_error
 
 from unsupfast import _core
 
@@ -57,12 +57,12 @@ def test_monotone(function, dtype, isa):
 def test_every_lane_and_every_tail(function, dtype, isa):
     """A value's result does not depend on where in the array it stands."""
     x = points(function, dtype)[::601][:67].copy()
-    whole = _core.vector_math(function, x)
-    alone = np.concatenate([_core.vector_math(function, x[i : i + 1]) for i in range(len(x))])
+    whole = elementary(function, x)
+    alone = np.concatenate([elementary(function, x[i : i + 1]) for i in range(len(x))])
     assert whole.tobytes() == alone.tobytes()
     for n in range(35):
-        assert _core.vector_math(function, x[:n]).tobytes() == whole[:n].tobytes()
-    assert _core.vector_math(function, x[::-1].copy()).tobytes() == whole[::-1].tobytes()
+        assert elementary(function, x[:n]).tobytes() == whole[:n].tobytes()
+    assert elementary(function, x[::-1].copy()).tobytes() == whole[::-1].tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -72,30 +72,34 @@ def test_nan_stays_nan(function, dtype, isa):
     x[[0, 5, 17]] = np.nan
     word = np.uint32 if dtype == np.float32 else np.uint64
     x.view(word)[17] |= word(0x1FF)  # another of the NaNs
-    np.testing.assert_array_equal(np.isnan(_core.vector_math(function, x)), np.isnan(x))
+    np.testing.assert_array_equal(np.isnan(elementary(function, x)), np.isnan(x))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_exp_outside_its_range(dtype, isa):
     x = np.array([88.3, 89, 1e4, LARGEST, np.inf, -87.3, -88, -1e4, -LARGEST, -np.inf], dtype)
-    y = _core.vector_math("exp", x)
-    if dtype == np.float32 and isa != "ref":  # clamped: never infinite, never zero
-        assert (y[:5] == y[0]).all() and np.isfinite(y[0])
-        assert (y[5:] == y[5]).all() and 0 < y[5] < 1.3e-38
-    else:
-        with np.errstate(over="ignore", under="ignore"):
-            np.testing.assert_allclose(y, np.exp(x), rtol=4 * np.finfo(dtype).eps)
+    y = _core.exp(x)
+    with np.errstate(over="ignore", under="ignore"):
+        np.testing.assert_allclose(y, np.exp(x), rtol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_outside_its_range(dtype, isa):
+    tiny = np.finfo(dtype).smallest_subnormal
+    x = np.array([0, -0.0, -1, np.inf, -np.inf, np.nan, tiny, 1000 * tiny], dtype)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_allclose(_core.log(x), np.log(x), rtol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_sigmoid_is_a_probability(dtype, isa):
     big = np.array([17, 88, 100, 800, 1e4, LARGEST, np.inf], dtype)
-    up, down = _core.vector_math("sigmoid", big), _core.vector_math("sigmoid", -big)
+    up, down = _core.sigmoid(big), _core.sigmoid(-big)
     assert (up <= 1).all() and (up[1:] == 1).all()
     assert (down >= 0).all() and (down[2:] < 2e-38).all()
-    assert _core.vector_math("sigmoid", np.zeros(1, dtype))[0] == 0.5
+    assert _core.sigmoid(np.zeros(1, dtype))[0] == 0.5
     x = points("sigmoid", dtype)
-    y, z = _core.vector_math("sigmoid", x), _core.vector_math("sigmoid", -x)
+    y, z = _core.sigmoid(x), _core.sigmoid(-x)
     assert ((y >= 0) & (y <= 1)).all()
     np.testing.assert_allclose(y + z, 1, atol=2e-7 if dtype == np.float32 else 4e-16)
 
@@ -103,15 +107,15 @@ def test_sigmoid_is_a_probability(dtype, isa):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_softplus_does_not_overflow(dtype, isa):
     big = np.array([89, 800, 1e4, LARGEST, np.inf], dtype)
-    np.testing.assert_array_equal(_core.vector_math("softplus", big), big)
-    tail = _core.vector_math("softplus", -big)
+    np.testing.assert_array_equal(_core.softplus(big), big)
+    tail = _core.softplus(-big)
     assert ((tail >= 0) & (tail < 1.3e-38)).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_log_of_powers_of_two(dtype, isa):
     n = np.arange(-126, 128)
-    y = _core.vector_math("log", np.ldexp(1.0, n).astype(dtype))
+    y = _core.log(np.ldexp(1.0, n).astype(dtype))
     assert y[126] == 0
     np.testing.assert_allclose(y, n * np.log(2), rtol=2 * np.finfo(dtype).eps)
 
@@ -120,8 +124,8 @@ def test_log_of_powers_of_two(dtype, isa):
 def test_probit_is_bounded_and_odd(dtype, isa):
     """The quantiles of the first and the last interval of 2^-24 are the largest: +-5.42."""
     k = np.unique(np.concatenate([np.arange(2000), np.arange(0, 2**24, 4001)]))
-    low = _core.vector_math("probit", (k * 2.0**-24).astype(dtype))
-    high = _core.vector_math("probit", ((2**24 - 1 - k) * 2.0**-24).astype(dtype))
+    low = _core.probit((k * 2.0**-24).astype(dtype))
+    high = _core.probit(((2**24 - 1 - k) * 2.0**-24).astype(dtype))
     assert (np.abs(low) < 5.43).all() and (np.abs(high) < 5.43).all()
     tolerance = np.where(np.abs(low) > 5, 2e-3, 8e-6)
     assert (np.abs(low + high) <= tolerance).all()

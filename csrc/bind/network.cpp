@@ -3,6 +3,7 @@
 #include "bind/common.h"
 #include "kernels/batch/op.h"
 #include "kernels/dense/op.h"
+#include "kernels/dropout/op.h"
 #include "kernels/latent/op.h"
 #include "kernels/layout/op.h"
 #include "kernels/loss/op.h"
@@ -166,6 +167,15 @@ py::array latent_grad(const py::array& head, const py::array& eps, const py::obj
     run(LatentGrad{in.rows, n, in.rows ? rows / in.rows : 1, in.data, eps.data(), optional(gz, "gz", dtype, {rows, n}),
                    optional(gkl, "gkl", dtype, {in.rows, n}), out.mutable_data(), dtype});
     return out;
+}
+
+py::array dropout(const py::array& x, double rate, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row) {
+    const DType dtype = dtype_of(x, "x");
+    const Matrix in = matrix(x, "x", dtype);
+    check(rate >= 0 && rate < 1, "rate is " + std::to_string(rate) + "; expected a number in [0, 1)");
+    py::array y = new_array(dtype, {in.rows, in.cols});
+    run(Dropout{in.rows, in.cols, in.data, rate, Draw{seed, step, stream, first_row}, y.mutable_data(), dtype});
+    return y;
 }
 
 py::array column_norms(const py::array& w, int64_t n) {
@@ -444,6 +454,8 @@ void bind_network(py::module_& m) {
           "Reparameterised codes, their noise, and the divergence of every dimension.");
     m.def("latent_grad", &latent_grad, "head"_a, "eps"_a, "gz"_a = py::none(), "gkl"_a = py::none(),
           "The gradient of `latent` by head.");
+    m.def("dropout", &dropout, "x"_a, "rate"_a, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
+          "x with entries left out at random, the others divided by 1 - rate.");
     m.def("take_rows", &take_rows, "x"_a, "index"_a, "cols"_a, "corruption"_a = "none", "amount"_a = 0.0, "seed"_a = 0,
           "step"_a = 0, "stream"_a = 0, "Rows of x, and the same rows corrupted.");
     py::class_<WeightGradient>(m, "WeightGradient",

@@ -301,19 +301,6 @@ py::array column_sum(const py::object& x, const py::object& weight) {
     return out;
 }
 
-py::array vector_math(const std::string& function, const py::array& x) {
-    const std::map<std::string, Function> names{{"exp", Function::exp},         {"log", Function::log},
-                                                {"sigmoid", Function::sigmoid}, {"softplus", Function::softplus},
-                                                {"probit", Function::probit},   {"tanh", Function::tanh}};
-    const auto f = names.find(function);
-    check(f != names.end(), "function is '" + function + "'; expected exp, log, sigmoid, softplus, probit or tanh");
-    const DType dtype = dtype_of(x, "x");
-    contiguous(x, "x", dtype, {-1});
-    py::array y = new_array(dtype, {x.size()});
-    run(VectorMath{x.size(), x.data(), y.mutable_data(), f->second, dtype});
-    return y;
-}
-
 py::array uniforms(int64_t rows, int64_t cols, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row) {
     check(rows >= 0 && cols >= 0, "rows and cols must not be negative");
     py::array_t<float> out({rows, cols});
@@ -377,7 +364,6 @@ void bind_ops(py::module_& m) {
     m.def("pack_bits", &pack_bits, "x"_a, "order"_a, "Rows of zeros and ones as bits, seen as Booleans.");
     m.def("turn_bits", &turn_bits, "x"_a, "The transpose of a Boolean matrix, made from bits.");
     m.def("column_sum", &column_sum, "x"_a, "weight"_a = py::none(), "Weighted sum of the rows of x.");
-    m.def("vector_math", &vector_math, "function"_a, "x"_a, "An elementary function of every element.");
     m.def("uniforms", &uniforms, "rows"_a, "cols"_a, "seed"_a, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
           "Counter-based uniforms in [0, 1).");
     m.def("measure_peak", &measure_peak, "precision"_a = "float32", "seconds"_a = 0.5,

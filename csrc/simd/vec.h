@@ -256,15 +256,33 @@ inline Vec<T> min(Vec<T> a, Vec<T> b) {
     return a < b ? a : b;
 }
 
-template <class T>
-inline Vec<T> sqrt(Vec<T> v) {
+inline vf32 sqrt(vf32 v) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_sqrt_ps((__m512)v);
+    return (vf32)_mm512_sqrt_ps((__m512)v);
 #elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_sqrt_ps((__m256)v);
-#endif
-    for (int i = 0; i < kLanes<T>; ++i) v[i] = T(__builtin_sqrt(v[i]));
+    return (vf32)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE2__)
+    return (vf32)_mm_sqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+    return (vf32)vsqrtq_f32((float32x4_t)v);
+#else
+    for (int i = 0; i < kLanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
     return v;
+#endif
+}
+inline vf64 sqrt(vf64 v) {
+#if defined(__AVX512F__)
+    return (vf64)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__)
+    return (vf64)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__SSE2__)
+    return (vf64)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+    return (vf64)vsqrtq_f64((float64x2_t)v);
+#else
+    for (int i = 0; i < kLanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
+    return v;
+#endif
 }
 
 // Transposes a square of lanes x lanes elements held in registers.

@@ -14,14 +14,23 @@ __all__: list[str] = [
     "Step",
     "TrainOptions",
     "WeightGradient",
+    "abs",
+    "add",
     "available_isas",
     "build_facts",
     "catalogue",
     "column_norms",
     "column_sum",
+    "continuous_fourth",
+    "continuous_mean",
+    "continuous_third",
+    "continuous_variance",
     "contraction",
     "dense",
     "dense_grad",
+    "div",
+    "dropout",
+    "exp",
     "gate",
     "get_isa",
     "get_num_threads",
@@ -29,19 +38,37 @@ __all__: list[str] = [
     "latent",
     "latent_grad",
     "likelihood",
+    "log",
     "matmul",
+    "max",
+    "maximum",
+    "mean",
     "measure_bandwidth",
     "measure_peak",
+    "minimum",
+    "mul",
+    "neg",
     "outer",
     "pack_bits",
+    "power",
+    "probit",
+    "reciprocal",
+    "relu",
     "set_isa",
     "set_num_threads",
+    "sigmoid",
+    "softplus",
+    "sqrt",
+    "square",
+    "sub",
+    "sum",
     "take_rows",
+    "tanh",
     "trim_memory",
     "turn_bits",
     "uniforms",
-    "vector_math",
     "weight_update",
+    "where",
 ]
 
 class PackedProduct:
@@ -242,6 +269,16 @@ class Step:
         False once a stepped value was Inf or NaN.
         """
 
+def abs(a: typing.Any) -> typing.Any:
+    """
+    Of every element: a < T(0) ? -a : a
+    """
+
+def add(a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    Of every element: a + b
+    """
+
 def available_isas() -> list[str]:
     """
     Instruction sets that this build and processor can run, slowest first.
@@ -265,6 +302,26 @@ def column_norms(w: numpy.ndarray, n: typing.SupportsInt | typing.SupportsIndex)
 def column_sum(x: typing.Any, weight: typing.Any = None) -> numpy.ndarray:
     """
     Weighted sum of the rows of x.
+    """
+
+def continuous_fourth(a: typing.Any) -> typing.Any:
+    """
+    Of every element: (continuous_cumulant<4, T>(a))
+    """
+
+def continuous_mean(a: typing.Any) -> typing.Any:
+    """
+    Of every element: continuous_mean<T>(a)
+    """
+
+def continuous_third(a: typing.Any) -> typing.Any:
+    """
+    Of every element: (continuous_cumulant<3, T>(a))
+    """
+
+def continuous_variance(a: typing.Any) -> typing.Any:
+    """
+    Of every element: (continuous_cumulant<2, T>(a))
     """
 
 def contraction(
@@ -304,6 +361,28 @@ def dense_grad(
 ) -> tuple:
     """
     Gradients of a dense layer by x, w (a WeightGradient, `into` where given) and bias.
+    """
+
+def div(a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    Of every element: a / b
+    """
+
+def dropout(
+    x: numpy.ndarray,
+    rate: typing.SupportsFloat | typing.SupportsIndex,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.ndarray:
+    """
+    x with entries left out at random, the others divided by 1 - rate.
+    """
+
+def exp(a: typing.Any) -> typing.Any:
+    """
+    Of every element: full_exp(a)
     """
 
 def gate(g: numpy.ndarray, y: numpy.ndarray, activation: str) -> numpy.ndarray:
@@ -372,6 +451,11 @@ def likelihood(
     The loss of every row, and its gradient by z.
     """
 
+def log(a: typing.Any) -> typing.Any:
+    """
+    Of every element: full_log(a)
+    """
+
 def matmul(
     a: typing.Any,
     b: numpy.ndarray,
@@ -381,6 +465,21 @@ def matmul(
 ) -> numpy.ndarray:
     """
     Matrix product a b; a is an array or a CSR tuple (indptr, indices, values, shape).
+    """
+
+def max(a: typing.Any, axis: typing.Any = None, keepdims: bool = False) -> typing.Any:
+    """
+    Maximum over axes.
+    """
+
+def maximum(a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    Of every element: (a > b) | (a != a) ? a : b
+    """
+
+def mean(a: typing.Any, axis: typing.Any = None, keepdims: bool = False) -> typing.Any:
+    """
+    Mean over axes.
     """
 
 def measure_bandwidth(seconds: typing.SupportsFloat | typing.SupportsIndex = 0.5) -> float:
@@ -395,6 +494,21 @@ def measure_peak(
     Best rate of register-only multiply-adds on all threads, FLOP/s.
     """
 
+def minimum(a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    Of every element: (a < b) | (a != a) ? a : b
+    """
+
+def mul(a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    Of every element: (a * b)
+    """
+
+def neg(a: typing.Any) -> typing.Any:
+    """
+    Of every element: -a
+    """
+
 def outer(x: numpy.ndarray, g: numpy.ndarray, bf16: bool = False) -> numpy.ndarray:
     """
     Panels of x' g.
@@ -407,6 +521,26 @@ def pack_bits(
     Rows of zeros and ones as bits, seen as Booleans.
     """
 
+def power(a: typing.Any, exponent: typing.SupportsFloat | typing.SupportsIndex) -> typing.Any:
+    """
+    a to a constant power.
+    """
+
+def probit(a: typing.Any) -> typing.Any:
+    """
+    Of every element: probit(a)
+    """
+
+def reciprocal(a: typing.Any) -> typing.Any:
+    """
+    Of every element: T(1) / a
+    """
+
+def relu(a: typing.Any) -> typing.Any:
+    """
+    Of every element: a < T(0) ? V{} : a
+    """
+
 def set_isa(name: str) -> None:
     """
     Selects ref, base, avx2, avx512 or avx512bf16.
@@ -415,6 +549,36 @@ def set_isa(name: str) -> None:
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the number of threads; n <= 0 means all processors this process may run on.
+    """
+
+def sigmoid(a: typing.Any) -> typing.Any:
+    """
+    Of every element: sigmoid(a)
+    """
+
+def softplus(a: typing.Any) -> typing.Any:
+    """
+    Of every element: softplus(a)
+    """
+
+def sqrt(a: typing.Any) -> typing.Any:
+    """
+    Of every element: sqrt(a)
+    """
+
+def square(a: typing.Any) -> typing.Any:
+    """
+    Of every element: (a * a)
+    """
+
+def sub(a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    Of every element: a - b
+    """
+
+def sum(a: typing.Any, axis: typing.Any = None, keepdims: bool = False) -> typing.Any:
+    """
+    Sum over axes.
     """
 
 def take_rows(
@@ -429,6 +593,11 @@ def take_rows(
 ) -> tuple:
     """
     Rows of x, and the same rows corrupted.
+    """
+
+def tanh(a: typing.Any) -> typing.Any:
+    """
+    Of every element: tanh(a)
     """
 
 def trim_memory() -> None:
@@ -453,11 +622,6 @@ def uniforms(
     Counter-based uniforms in [0, 1).
     """
 
-def vector_math(function: str, x: numpy.ndarray) -> numpy.ndarray:
-    """
-    An elementary function of every element.
-    """
-
 def weight_update(
     visible: typing.Any,
     hidden: numpy.ndarray,
@@ -474,4 +638,9 @@ def weight_update(
 ) -> dict:
     """
     One contrastive weight update: weights, velocity and row_dot.
+    """
+
+def where(condition: typing.Any, a: typing.Any, b: typing.Any) -> typing.Any:
+    """
+    a where the condition holds, else b.
     """

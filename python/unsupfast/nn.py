@@ -10,7 +10,7 @@ import numpy as np
 from . import ops
 from .autograd import Tensor
 
-__all__ = ["Dense", "Module", "Parameter", "Sequential", "TiedDense"]
+__all__ = ["Dense", "Dropout", "Module", "Parameter", "Sequential", "TiedDense"]
 
 
 class Parameter(Tensor):
@@ -159,6 +159,30 @@ class TiedDense(Module):
             turned=True,
             bf16=self.bf16,
         )
+
+
+class Dropout(Module):
+    """Leaves units out at random while training; see :func:`unsupfast.ops.dropout`.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that a unit is left out, in [0, 1).
+    stream : int, default=0
+        Names the random numbers; another one for every layer of a network.
+    """
+
+    def __init__(self, rate: float, stream: int = 0):
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate is {rate!r}; expected a number in [0, 1)")
+        self.rate, self.stream = float(rate), stream
+
+    def __call__(self, x: Any, draw: Any = None) -> Any:
+        """`draw` has the `seed` and the `step` of a mini-batch; None, for predictions, keeps x."""
+        if draw is None or not self.rate:
+            return x
+        step = draw.step & 0xFFFFFFFF
+        return ops.dropout(x, rate=self.rate, seed=draw.seed, step=step, stream=self.stream)
 
 
 class Sequential(Module):

@@ -9,42 +9,54 @@ on panels as on any array.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from . import _core
-from .autograd import Tensor, op
+from .autograd import Op, Tensor, op
 
 __all__ = [
+    "abs",
     "add",
     "column_norms",
+    "continuous_cumulant",
     "contraction",
     "dense",
     "div",
+    "dropout",
     "exp",
     "expand",
     "from_panels",
     "gate",
     "latent",
     "log",
+    "logsumexp",
     "loss",
     "matmul",
+    "max",
+    "maximum",
     "mean",
+    "minimum",
     "mul",
     "neg",
     "outer",
     "power",
+    "reciprocal",
+    "relu",
     "reshape",
     "row_losses",
     "sigmoid",
     "softplus",
     "sqrt",
+    "square",
     "sub",
     "sum",
     "tanh",
     "to_panels",
     "transpose",
+    "where",
 ]
 
 PANEL = 32
@@ -70,10 +82,34 @@ def _fit(g: Any, x: Any) -> Any:
     return reshape(sum(g, axis=axes), shape=shape)
 
 
-@op
-def add(a, b):
-    """a + b, broadcast."""
-    return np.add(a, b)
+def _elementwise(name: str, doc: str) -> Op:
+    """The operation of a line of the table in csrc/kernels/elementwise/op.h."""
+    function = Op(getattr(_core, name))
+    function.__doc__ = doc
+    return function
+
+
+def _values(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else x
+
+
+add = _elementwise("add", "a + b, broadcast.")
+sub = _elementwise("sub", "a - b, broadcast.")
+mul = _elementwise("mul", "a b by element, broadcast.")
+div = _elementwise("div", "a / b by element, broadcast.")
+maximum = _elementwise("maximum", "The larger of a and b, broadcast; NaN where one is.")
+minimum = _elementwise("minimum", "The smaller of a and b, broadcast; NaN where one is.")
+neg = _elementwise("neg", "-a.")
+abs = _elementwise("abs", "The magnitude of a.")
+square = _elementwise("square", "a^2.")
+reciprocal = _elementwise("reciprocal", "1 / a.")
+sqrt = _elementwise("sqrt", "Square root.")
+exp = _elementwise("exp", "exp(a).")
+log = _elementwise("log", "Natural logarithm.")
+tanh = _elementwise("tanh", "Hyperbolic tangent.")
+sigmoid = _elementwise("sigmoid", "1 / (1 + exp(-a)).")
+softplus = _elementwise("softplus", "log(1 + exp(a)).")
+relu = _elementwise("relu", "max(a, 0).")
 
 
 @add.rule
@@ -81,21 +117,9 @@ def _(g, y, a, b):
     return _fit(g, a), _fit(g, b)
 
 
-@op
-def sub(a, b):
-    """a - b, broadcast."""
-    return np.subtract(a, b)
-
-
 @sub.rule
 def _(g, y, a, b):
     return _fit(g, a), _fit(neg(g), b)
-
-
-@op
-def mul(a, b):
-    """a b by element, broadcast."""
-    return np.multiply(a, b)
 
 
 @mul.rule
@@ -103,21 +127,28 @@ def _(g, y, a, b):
     return _fit(mul(g, b), a), _fit(mul(g, a), b)
 
 
-@op
-def div(a, b):
-    """a / b by element, broadcast."""
-    return np.divide(a, b)
-
-
 @div.rule
 def _(g, y, a, b):
-    return _fit(div(g, b), a), _fit(neg(div(mul(g, y), b)), b)
+    by_a = div(g, b)
+    return _fit(by_a, a), _fit(neg(mul(by_a, y)), b)
 
 
-@op
-def neg(a):
-    """-a."""
-    return np.negative(a)
+@maximum.rule
+def _(g, y, a, b):
+    return _to_one_of(g, a, b, np.greater_equal(_values(a), _values(b)))
+
+
+@minimum.rule
+def _(g, y, a, b):
+    return _to_one_of(g, a, b, np.less_equal(_values(a), _values(b)))
+
+
+def _to_one_of(g: Any, a: Any, b: Any, first: Any) -> tuple[Any, Any]:
+    """The gradients by a and b of an operation that takes a where `first` holds, else b."""
+    return (
+        _fit(where(g, 0.0, condition=first), a),
+        _fit(where(0.0, g, condition=first), b),
+    )
 
 
 @neg.rule
@@ -125,43 +156,19 @@ def _(g, y, a):
     return (neg(g),)
 
 
-@op
-def power(a, *, exponent):
-    """a to a constant power."""
-    return np.power(a, exponent)
-
-
-@power.rule
-def _(g, y, a, *, exponent):
-    return (mul(g, mul(power(a, exponent=exponent - 1), exponent)),)
-
-
-@op
-def exp(a):
-    """exp(a)."""
-    return np.exp(a)
-
-
-@exp.rule
+@abs.rule
 def _(g, y, a):
-    return (mul(g, y),)
+    return (where(g, neg(g), condition=np.greater_equal(_values(a), 0)),)
 
 
-@op
-def log(a):
-    """Natural logarithm."""
-    return np.log(a)
-
-
-@log.rule
+@square.rule
 def _(g, y, a):
-    return (div(g, a),)
+    return (mul(mul(g, 2.0), a),)
 
 
-@op
-def sqrt(a):
-    """Square root."""
-    return np.sqrt(a)
+@reciprocal.rule
+def _(g, y, a):
+    return (neg(mul(g, square(y))),)
 
 
 @sqrt.rule
@@ -169,22 +176,19 @@ def _(g, y, a):
     return (div(mul(g, 0.5), y),)
 
 
-@op
-def tanh(a):
-    """Hyperbolic tangent."""
-    return np.tanh(a)
+@exp.rule
+def _(g, y, a):
+    return (mul(g, y),)
+
+
+@log.rule
+def _(g, y, a):
+    return (div(g, a),)
 
 
 @tanh.rule
 def _(g, y, a):
-    return (mul(g, sub(1.0, mul(y, y))),)
-
-
-@op
-def sigmoid(a):
-    """1 / (1 + exp(-a))."""
-    e = np.exp(-np.abs(a))
-    return np.where(a < 0, e, 1) / (1 + e)
+    return (mul(g, sub(1.0, square(y))),)
 
 
 @sigmoid.rule
@@ -192,30 +196,69 @@ def _(g, y, a):
     return (mul(g, mul(y, sub(1.0, y))),)
 
 
-@op
-def softplus(a):
-    """log(1 + exp(a))."""
-    return np.logaddexp(a, np.zeros((), np.asarray(a).dtype))
-
-
 @softplus.rule
 def _(g, y, a):
     return (mul(g, sigmoid(a)),)
 
 
+@relu.rule
+def _(g, y, a):
+    return (where(g, 0.0, condition=np.greater(_values(a), 0)),)
+
+
+@op
+def power(a, *, exponent):
+    """a to a constant power."""
+    return _core.power(a, exponent)
+
+
+@power.rule
+def _(g, y, a, *, exponent):
+    return (mul(g, mul(power(a, exponent=exponent - 1), float(exponent))),)
+
+
 @op
 def where(a, b, *, condition):
     """a where a constant condition holds, else b."""
-    return np.where(condition, a, b)
+    return _core.where(condition, a, b)
 
 
 @where.rule
 def _(g, y, a, b, *, condition):
-    zero = np.zeros((), np.asarray(y).dtype if not isinstance(y, Tensor) else y.dtype)
     return (
-        _fit(where(g, zero, condition=condition), a),
-        _fit(where(zero, g, condition=condition), b),
+        _fit(where(g, 0.0, condition=condition), a),
+        _fit(where(0.0, g, condition=condition), b),
     )
+
+
+_CUMULANTS = {
+    1: _core.continuous_mean,
+    2: _core.continuous_variance,
+    3: _core.continuous_third,
+    4: _core.continuous_fourth,
+}
+
+
+@op
+def continuous_cumulant(a, *, order=1):
+    """Cumulant `order` (1 to 4) of the continuous Bernoulli distribution of logits a.
+
+    Its mean, its variance and so on: the derivatives of the log-normaliser
+    ``log((exp(a) - 1) / a)``. Each is the derivative of the one before, up to the last.
+
+    References
+    ----------
+    G. Loaiza-Ganem, J. Cunningham. "The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders". NeurIPS 2019.
+    """
+    if order not in _CUMULANTS:
+        raise ValueError(f"order is {order!r}; expected 1, 2, 3 or 4")
+    return _CUMULANTS[order](a)
+
+
+@continuous_cumulant.rule
+def _(g, y, a, *, order=1):
+    return (mul(g, continuous_cumulant(a, order=order + 1)),)
 
 
 # --------------------------------------------------------------------------- shapes and reductions
@@ -224,7 +267,7 @@ def _(g, y, a, b, *, condition):
 @op
 def sum(a, *, axis=None, keepdims=False):
     """Sum over axes."""
-    return np.sum(a, axis=axis, keepdims=keepdims)
+    return _core.sum(a, axis, keepdims)
 
 
 @sum.rule
@@ -245,10 +288,45 @@ def _(g, y, a, *, shape, axis=None, keepdims=False):
     return (reshape(sum(g, axis=axis, keepdims=keepdims), shape=_shape(a)),)
 
 
-def mean(a, *, axis=None):
+@op
+def mean(a, *, axis=None, keepdims=False):
     """Mean over axes."""
-    n = np.prod(_shape(a)) if axis is None else np.prod([_shape(a)[i] for i in np.atleast_1d(axis)])
-    return mul(sum(a, axis=axis), 1.0 / max(1, int(n)))
+    return _core.mean(a, axis, keepdims)
+
+
+@mean.rule
+def _(g, y, a, *, axis=None, keepdims=False):
+    n = math.prod(_shape(a)) / (math.prod(_shape(y)) or 1)
+    return (expand(mul(g, 1.0 / (n or 1)), shape=_shape(a), axis=axis, keepdims=keepdims),)
+
+
+@op
+def max(a, *, axis=None, keepdims=False):
+    """The largest along axes; NaN where there is one. Equal ones share the gradient."""
+    return _core.max(a, axis, keepdims)
+
+
+@max.rule
+def _(g, y, a, *, axis=None, keepdims=False):
+    top = expand.function(_values(y), shape=_shape(a), axis=axis, keepdims=keepdims)
+    chosen = np.equal(_values(a), top).astype(top.dtype)
+    share = chosen / np.sum(chosen, axis=axis, keepdims=True)
+    return (mul(expand(g, shape=_shape(a), axis=axis, keepdims=keepdims), share),)
+
+
+@op
+def logsumexp(a, *, axis=None, keepdims=False):
+    """``log(sum(exp(a)))`` over axes, without overflow."""
+    top = _core.max(a, axis, True)
+    top = _core.where(np.isfinite(top), top, 0.0)
+    total = _core.sum(_core.exp(_core.sub(a, top)), axis, keepdims)
+    return _core.add(_core.log(total), np.reshape(top, total.shape))
+
+
+@logsumexp.rule
+def _(g, y, a, *, axis=None, keepdims=False):
+    shape = {"shape": _shape(a), "axis": axis, "keepdims": keepdims}
+    return (mul(expand(g, **shape), exp(sub(a, expand(y, **shape)))),)
 
 
 @op
@@ -417,11 +495,9 @@ def _mean_of(z: Any, x: Any, kind: str) -> Any:
         return sub(mul(z, 2.0), x)  # 2 (z - x) + x
     if kind == "bernoulli":
         return sigmoid(z)
-    if kind == "categorical":
-        values = z.data if isinstance(z, Tensor) else z
-        e = exp(sub(z, values.max(axis=1, keepdims=True)))
-        return div(e, sum(e, axis=1, keepdims=True))
-    raise TypeError(f"no second derivatives of the loss {kind!r}")
+    if kind == "continuous_bernoulli":
+        return continuous_cumulant(z)
+    return exp(sub(z, logsumexp(z, axis=1, keepdims=True)))  # categorical
 
 
 @op
@@ -461,7 +537,7 @@ def loss(z, x, *, kind, scale=1.0):
 
 @op
 def _loss(z, x, *, kind, scale):
-    factor = scale / max(1, z.shape[0])
+    factor = scale / (z.shape[0] or 1)
     values, gradient = _core.likelihood(z, x, kind, factor)
     return np.asarray(factor * values.sum(dtype=np.float64), z.dtype), gradient
 
@@ -469,7 +545,7 @@ def _loss(z, x, *, kind, scale):
 @_loss.rule
 def _(gs, ys, z, x, *, kind, scale):
     g = gs[0]
-    factor = scale / max(1, _shape(z)[0])
+    factor = scale / (_shape(z)[0] or 1)
     return mul(mul(sub(_mean_of(z, x, kind), x), factor), g), None
 
 
@@ -525,6 +601,36 @@ def _(g, y, h, norms, *, activation, scale=1.0):
 @contraction.fast()
 def _(g, needs, into, y, h, norms, *, activation, scale=1.0):
     return _core.contraction(h, norms, activation, float(g) * scale)[1:]
+
+
+# ------------------------------------------------------------------------------------------- noise
+
+
+@op
+def dropout(x, *, rate, seed=0, step=0, stream=0):
+    """Units left out at random, the others divided by ``1 - rate``: their mean is kept.
+
+    The random numbers are named, not kept: the gradient draws the same ones again.
+
+    Parameters
+    ----------
+    x : (m, n)
+    rate : float
+        Probability that a unit is left out, in [0, 1).
+    seed, step, stream : int
+        Name the random numbers.
+
+    References
+    ----------
+    N. Srivastava et al. "Dropout: a simple way to prevent neural networks from overfitting".
+    JMLR 15, 2014.
+    """
+    return _core.dropout(np.ascontiguousarray(x), rate, seed, step, stream)
+
+
+@dropout.rule
+def _(g, y, x, **options):
+    return (dropout(g, **options),)
 
 
 # ------------------------------------------------------------------------------------ latent codes
@@ -600,7 +706,8 @@ def _attach() -> None:
         "__neg__": lambda self: neg(self),
         "__pow__": lambda self, exponent: power(self, exponent=exponent),
         "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims),
-        "mean": lambda self, axis=None: mean(self, axis=axis),
+        "mean": lambda self, axis=None, keepdims=False: mean(self, axis=axis, keepdims=keepdims),
+        "__abs__": lambda self: abs(self),
         "reshape": lambda self, *shape: reshape(self, shape=shape),
     }
     for name, method in methods.items():

@@ -2,7 +2,7 @@
 #include "kernels/loss/op.h"
 
 #include "cuda/device.h"
-#include "kernels/loss/scalar.h"
+#include "elementary.h"
 
 namespace unsupfast {
 namespace cuda {

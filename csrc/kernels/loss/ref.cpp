@@ -1,8 +1,8 @@
 // Plain loops: the meaning of the losses.
 #include "kernels/loss/op.h"
 
+#include "elementary.h"
 #include "kernels/gemm/ref.h"
-#include "kernels/loss/scalar.h"
 
 namespace unsupfast {
 namespace {

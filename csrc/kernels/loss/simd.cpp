@@ -7,28 +7,6 @@ namespace unsupfast {
 namespace USF_ISA {
 namespace {
 
-template <class T>
-Vec<T> continuous_norm(Vec<T> z) {
-    const Vec<T> a = max<T>(z, -z);
-    const Vec<T> rest = a < T(1e-2) ? a * (a * (T(1. / 24) - a * a * T(1. / 2880)) - T(0.5))
-                                    : log(-expm1(-max<T>(a, splat(T(1e-3)))) / a);
-    return max<T>(z, Vec<T>{}) + rest;
-}
-
-template <class T>
-Vec<T> continuous_mean(Vec<T> z) {
-    const Vec<T> a = max<T>(z, -z), s = z * z;
-    const T series = T(sizeof(T) == 8 ? 0.25 : 1);  // scalar.h says why
-    Vec<T> p = T(5.2841901386874932e-10) - s * T(1.3381e-11);
-    p = T(2.0876756987868099e-8) - s * p;
-    p = T(1. / 1209600) - s * p;
-    p = T(1. / 30240) - s * p;
-    p = T(1. / 720) - s * p;
-    const Vec<T> near = T(0.5) + z * (T(1. / 12) - s * p);
-    const Vec<T> mean = T(-1) / expm1(-max<T>(a, splat(series))) - T(1) / a;
-    return a < series ? near : z < T(0) ? T(1) - mean : mean;
-}
-
 // max(z, 0) + log(1 + exp(-|z|)), and the sigmoid, from one exponential
 template <class T>
 void softplus_and_sigmoid(Vec<T> z, Vec<T>& value, Vec<T>& mean) {

@@ -33,9 +33,9 @@ inline Vec<T> rule_step(const RuleNumbers<T>& a, Vec<T> p, Vec<T> g, Vec<T>& m, 
         return p - (a.nesterov ? g + m * a.beta1 : m) * a.rate;
     }
     v = v * a.beta2 + g * g * (T(1) - a.beta2);
-    if constexpr (kRule == Rule::rmsprop) return p - g * a.rate / (sqrt<T>(v) + a.eps);
+    if constexpr (kRule == Rule::rmsprop) return p - g * a.rate / (sqrt(v) + a.eps);
     m = m * a.beta1 + g * (T(1) - a.beta1);
-    return p - m * a.c1 / (sqrt<T>(v * a.c2) + a.eps);
+    return p - m * a.c1 / (sqrt(v * a.c2) + a.eps);
 }
 
 // Steps n elements from element i of a slice, given their gradient; returns the new values, zero beyond n.

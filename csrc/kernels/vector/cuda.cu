@@ -1,48 +1,14 @@
-// Whole-array elementary functions and random numbers on the GPU.
+// Random numbers and the measured peak on the GPU.
 #include "kernels/vector/op.h"
 
-#include "elementary.h"
 #include "kernels/gemm/engine.cuh"
+#include "philox.h"
 
 namespace unsupfast {
 namespace cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <class T>
-__global__ void __launch_bounds__(kThreads) vector_math_kernel(const __grid_constant__ VectorMath p) {
-    const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-    if (i >= p.n) return;
-    const T x = static_cast<const T*>(p.x)[i];
-    T y = x;
-    switch (p.f) {
-        case Function::exp:
-            y = exp(x);
-            break;
-        case Function::log:
-            y = log(x);
-            break;
-        case Function::sigmoid:
-            y = sigmoid(x);
-            break;
-        case Function::softplus:
-            y = softplus(x);
-            break;
-        case Function::probit:
-            y = probit(x);
-            break;
-        case Function::tanh:
-            y = tanh(x);
-            break;
-    }
-    static_cast<T*>(p.y)[i] = y;
-}
-
-template <class T>
-void vector_math(const VectorMath& p, const Launch& launch) {
-    start(launch, (p.n + kThreads - 1) / kThreads, kThreads, vector_math_kernel<T>, p);
-}
 
 // One thread a Philox block: units b, b + 8, b + 16, b + 24 of 32 neighbours (philox.h).
 __global__ void __launch_bounds__(kThreads) uniforms_kernel(const __grid_constant__ Uniforms p) {
@@ -111,8 +77,6 @@ void peak_loop(const PeakLoop& p, const Launch& launch) {
 
 // `flops` is in host memory; the kernel is not waited for.
 USF_KERNEL(cuda, PeakLoop) { cuda::peak_loop(p, launch); }
-
-USF_CUDA_KERNEL_BY_DTYPE(VectorMath, cuda::vector_math)
 
 USF_KERNEL(cuda, Uniforms) {
     const int64_t items = p.rows * panels(p.cols) * 8;

@@ -1,20 +1,9 @@
-// Elementary functions and random numbers as whole-array operations; the ground the kernels stand on.
+// Random numbers as a whole-array operation, and the measured peak: the ground the kernels stand on.
 #pragma once
 #include "kernel.h"
 #include "kernels/rbm/op.h"
 
 namespace unsupfast {
-
-enum class Function : int { exp, log, sigmoid, softplus, probit, tanh };
-
-// y[i] = f(x[i])
-struct VectorMath {
-    int64_t n;
-    const void* x;
-    void* y;
-    Function f;
-    DType dtype;
-};
 
 // out[i * cols + j] = the uniform in [0, 1) of unit j in row i.
 struct Uniforms {

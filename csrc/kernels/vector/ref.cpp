@@ -1,41 +1,9 @@
 // Plain loops: the meaning of the vector family.
 #include "kernels/vector/op.h"
 
-#include "elementary.h"
-#include "kernels/gemm/ref.h"
+#include "philox.h"
 
 namespace unsupfast {
-namespace {
-
-template <class T>
-void vector_math(const VectorMath& p) {
-    const T* x = static_cast<const T*>(p.x);
-    T* y = static_cast<T*>(p.y);
-    for (int64_t i = 0; i < p.n; ++i) switch (p.f) {
-            case Function::exp:
-                y[i] = std::exp(x[i]);
-                break;
-            case Function::log:
-                y[i] = std::log(x[i]);
-                break;
-            case Function::sigmoid:
-                y[i] = sigmoid(x[i]);
-                break;
-            case Function::softplus:
-                y[i] = softplus(x[i]);
-                break;
-            case Function::probit:
-                y[i] = probit(x[i]);
-                break;
-            case Function::tanh:
-                y[i] = std::tanh(x[i]);
-                break;
-        }
-}
-
-}  // namespace
-
-USF_REF_BY_DTYPE(VectorMath, vector_math)
 
 USF_KERNEL(ref, Uniforms) {
     (void)launch;

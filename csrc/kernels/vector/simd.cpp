@@ -1,4 +1,4 @@
-// Whole-array faces of the vector functions and of the random number generator.
+// The whole-array face of the random number generator, and the measured peak.
 #include "kernels/vector/op.h"
 
 #include "simd/vmath.h"
@@ -12,36 +12,6 @@
 namespace unsupfast {
 namespace USF_ISA {
 namespace {
-
-template <class T>
-Vec<T> apply(Function f, Vec<T> x) {
-    switch (f) {
-        case Function::exp:
-            return exp(x);
-        case Function::log:
-            return log(x);
-        case Function::sigmoid:
-            return sigmoid(x);
-        case Function::softplus:
-            return softplus(x);
-        case Function::probit:
-            return probit(x);
-        case Function::tanh:
-            return tanh(x);
-    }
-    return x;
-}
-
-template <class T>
-void vector_math(const VectorMath& p, const Launch& launch) {
-    constexpr int L = kLanes<T>;
-    const T* x = static_cast<const T*>(p.x);
-    T* y = static_cast<T*>(p.y);
-    parallel_for(launch, (p.n + L - 1) / L, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin * L; i < least(end * L, p.n); i += L)
-            store_n(y + i, apply<T>(p.f, load_n(x + i, least(p.n - i, L))), least(p.n - i, L));
-    });
-}
 
 template <class T>
 void peak_chunk(int64_t iterations) {
@@ -87,8 +57,6 @@ USF_KERNEL(USF_ISA, PeakLoop) {
                                                     : USF_ISA::kLanes<float>;
     *p.flops = 2. * 16. * double(lanes) * double(p.iterations) * p.threads;
 }
-
-USF_KERNEL_BY_DTYPE(VectorMath, vector_math)
 
 USF_KERNEL(USF_ISA, Uniforms) {
     parallel_for(launch, p.rows, [&](int64_t begin, int64_t end) {

@@ -24,7 +24,7 @@ from .. import _core, nn
 from ..autograd import Tensor, grad
 from ..io import load_state, save_model
 from ..ops import ACTIVATIONS
-from ..optim import Optimizer, Schedule, make_optimizer
+from ..optim import Minimizer, Optimizer, Schedule, make_optimizer
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._arguments import check_integer, check_option, check_real
 from ._plain import from_plain, parameters_of
@@ -74,6 +74,7 @@ class NetworkEstimator(BaseEstimator):
     n_iter_: int
     n_features_in_: int
     _seed: int
+    _noisy_loss = False  # whether `_loss` draws noise that a line search would fit
 
     # ------------------------------------------------------------------ what a model says
 
@@ -127,10 +128,24 @@ class NetworkEstimator(BaseEstimator):
             not isinstance(self.callbacks, Iterable) or not all(map(callable, self.callbacks))
         ):
             raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
-        self._new_optimizer()
+        if isinstance(self._new_optimizer(), Minimizer):
+            self._check_line_searches()
         if not isinstance(self.learning_rate, Schedule):
             for epoch in range(max(1, min(self.n_iter, 1000))):
                 self._rate(epoch)
+
+    def _check_line_searches(self) -> None:
+        if self._noisy_loss:
+            raise ValueError(
+                f"optimizer is {self.optimizer!r}, whose line searches need a loss without noise; "
+                f"that of {type(self).__name__} draws codes. Use 'adam' or another of the others"
+            )
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; expected None with optimizer "
+                    f"{self.optimizer!r}, whose line searches choose the length of steps"
+                )
 
     def _rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from 0."""
@@ -214,6 +229,8 @@ class NetworkEstimator(BaseEstimator):
     def _step(self, x, noisy, y, rate: float, draw: Draw) -> tuple[float, dict[str, float]]:
         """One update; returns the loss before it."""
         optimizer, parameters = self._optimizer_state, self._parameters
+        if isinstance(optimizer, Minimizer):
+            return self._search(optimizer, lambda: self._loss(x, noisy, y, draw))
         loss, extras = self._loss(x, noisy, y, draw)
         limit = self.clip_value or 0.0
         if self.clip_norm is None:
@@ -232,6 +249,25 @@ class NetworkEstimator(BaseEstimator):
         if self.ema is not None:
             self._follow()
         return value, extras
+
+    def _search(
+        self, optimizer: Minimizer, loss_of: Callable[[], tuple[Any, dict]]
+    ) -> tuple[float, dict[str, float]]:
+        """One update by line searches; returns the loss before it."""
+        first: list[tuple[float, dict[str, float]]] = []
+
+        def evaluate() -> tuple[float, list[Any]]:
+            loss, extras = loss_of()
+            if not first:
+                first.append((float(loss.data), extras))
+            return float(loss.data), grad(loss, self._parameters)
+
+        finite = optimizer.minimize(self._parameters, evaluate)
+        if not finite or not math.isfinite(first[0][0]):
+            raise DivergenceError("a parameter or the loss is not finite")
+        if self.ema is not None:
+            self._follow()
+        return first[0]
 
     def _follow(self) -> None:
         """Moves the running average of the parameters (Polyak and Juditsky, 1992)."""

@@ -107,7 +107,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         not fitted is copied for each layer, with the layer's width.
     pretrain_iter : int, default=10
         Epochs of pre-training per layer; a model that is given has its own.
-    optimizer : {"adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov"}, default="adam"
+    optimizer : {"adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov", "cg", "lbfgs"}, \
+:class:`unsupfast.optim.ConjugateGradient` or :class:`unsupfast.optim.LBFGS`, default="adam"
+        "cg" and "lbfgs" make three iterations of nonlinear conjugate gradients [1]_ or of L-BFGS on
+        each mini-batch, which should be large (1000); they have no learning rate, and gradients are
+        not clipped.
     learning_rate : float, sequence, callable or Schedule, default=0.001
         A sequence gives one value per epoch (the last one holds on), a callable is given the epoch
         from 0. Schedules: :class:`unsupfast.optim.StepDecay`, ``Cosine``, ``Plateau``, all with
@@ -444,7 +448,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             return z
         if self.loss_ == "categorical":
             return special.softmax(z, axis=1)
-        return _core.vector_math("sigmoid", z.reshape(-1)).reshape(z.shape)
+        return _core.sigmoid(z)
 
     def inverse_transform(self, X):
         """Reconstructions from codes: decoding.

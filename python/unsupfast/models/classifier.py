@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from .. import nn, ops
 from ..io import register_model
 from ..penalties import Gaussian, Masking, SaltPepper
-from ._arguments import check_widths
+from ._arguments import check_real, check_widths
 from ._network import NetworkEstimator
 from ._unroll import check_pretrain, greedy_layers
 
@@ -26,17 +26,21 @@ __all__ = ["StackedAutoencoderClassifier"]
 class ClassifierNetwork(nn.Module):
     """Hidden layers and a layer of logits."""
 
-    def __init__(self, widths, n_classes, activation, rng, dtype, bf16):
+    def __init__(self, widths, n_classes, activation, dropout, rng, dtype, bf16):
         self.encoder = nn.Sequential(
             [
                 nn.Dense(a, b, activation, rng=rng, dtype=dtype, bf16=bf16)
                 for a, b in itertools.pairwise(widths)
             ]
         )
+        self.dropouts = [nn.Dropout(dropout, i + 1) for i in range(len(self.encoder.layers))]
         self.head = nn.Dense(widths[-1], n_classes, rng=rng, dtype=dtype, bf16=bf16)
 
-    def __call__(self, x: Any) -> Any:
-        return self.head(self.encoder(x))
+    def __call__(self, x: Any, draw: Any = None) -> Any:
+        """Logits; with the `draw` of a mini-batch, hidden units are left out at random."""
+        for layer, dropout in zip(self.encoder.layers, self.dropouts, strict=True):
+            x = dropout(layer(x), draw)
+        return self.head(x)
 
 
 class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
@@ -56,6 +60,9 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
     corruption : Masking, SaltPepper, Gaussian or None, default=None
         Noise on the inputs of the shallow auto-encoders; given one, this is the stacked denoising
         auto-encoder. Fine-tuning sees clean inputs.
+    dropout : float, default=0.0
+        Share of the hidden units that fine-tuning leaves out of each sample at random, in [0, 1)
+        [3]_. Predictions use all of them.
     optimizer, learning_rate, momentum, weight_decay, batch_size, n_iter, shuffle, clip_norm,\
  clip_value, ema, validation_fraction, patience, callbacks, checkpoint, checkpoint_every, resume,\
  precision, device, verbose, random_state
@@ -77,6 +84,8 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
     .. [1] P. Vincent et al. "Stacked denoising autoencoders". JMLR 11, 2010.
     .. [2] G. Hinton, R. Salakhutdinov. "Reducing the dimensionality of data with neural networks".
            Science 313, 2006.
+    .. [3] N. Srivastava et al. "Dropout: a simple way to prevent neural networks from
+           overfitting". JMLR 15, 2014.
     """
 
     classes_: np.ndarray
@@ -90,6 +99,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
         pretrain="autoencoder",
         pretrain_iter=10,
         corruption=None,
+        dropout=0.0,
         optimizer="adam",
         learning_rate=0.001,
         momentum=0.9,
@@ -116,6 +126,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
         self.pretrain = pretrain
         self.pretrain_iter = pretrain_iter
         self.corruption = corruption
+        self.dropout = dropout
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -141,6 +152,9 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
         super()._check_parameters()
         check_widths("hidden_layer_sizes", self.hidden_layer_sizes)
         check_pretrain(self)
+        check_real(self, "dropout", 0)
+        if self.dropout >= 1:
+            raise ValueError(f"dropout is {self.dropout!r}; expected a number in [0, 1)")
         if not isinstance(self.corruption, (Masking, SaltPepper, Gaussian, type(None))):
             raise TypeError(
                 f"corruption is {self.corruption!r}; expected Masking, SaltPepper, Gaussian or None"
@@ -165,7 +179,13 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
     def _build(self, n_features: int, dtype: Any, rng: np.random.Generator) -> nn.Module:
         widths = (n_features, *check_widths("hidden_layer_sizes", self.hidden_layer_sizes))
         return ClassifierNetwork(
-            widths, len(self.classes_), self.activation, rng, dtype, self._bf16
+            widths,
+            len(self.classes_),
+            self.activation,
+            self.dropout,
+            rng,
+            dtype,
+            self._bf16,
         )
 
     def _pretrain(self, X) -> None:
@@ -173,7 +193,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, NetworkEstimator):
             greedy_layers(self, X)
 
     def _loss(self, x, noisy, y, draw):
-        z = self.network_(noisy)
+        z = self.network_(noisy, draw)
         total = ops.loss(z, y, kind="categorical")
         wrong = z.data.argmax(axis=1) != y.argmax(axis=1)
         return total, {"error": float(wrong.mean())}

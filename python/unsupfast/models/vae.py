@@ -83,7 +83,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     optimizer, learning_rate, momentum, weight_decay, batch_size, n_iter, shuffle, clip_norm,\
  clip_value, ema, validation_fraction, patience, callbacks, checkpoint, checkpoint_every, resume,\
  precision, device, verbose, random_state
-        As for :class:`unsupfast.Autoencoder`.
+        As for :class:`unsupfast.Autoencoder`, but for optimisers that search along lines: the loss
+        is a random one.
 
     Attributes
     ----------
@@ -113,6 +114,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     >>> model.transform(X).shape, model.sample(3).shape
     ((100, 2), (3, 8))
     """
+
+    _noisy_loss = True
 
     def __init__(
         self,
@@ -389,7 +392,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         if self.likelihood == "gaussian":
             return out
         if self.likelihood == "bernoulli":
-            return _core.vector_math("sigmoid", out.reshape(-1)).reshape(out.shape)
+            return _core.sigmoid(out)
         # the mean of the continuous Bernoulli is the derivative of its log-normaliser
         zeros = np.zeros_like(out)
         return _core.likelihood(out, zeros, self._kind)[1]

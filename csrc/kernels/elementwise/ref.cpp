@@ -1,0 +1,62 @@
+// Plain loops: the meaning of the elementwise family.
+#include "kernels/elementwise/op.h"
+
+#include "elementary.h"
+#include "kernels/gemm/ref.h"
+
+namespace unsupfast {
+namespace {
+
+template <class T>
+T full_exp(T a) {
+    return std::exp(a);
+}
+template <class T>
+T full_log(T a) {
+    return std::log(a);
+}
+template <class T>
+T power(T a, T b) {
+    return std::pow(a, b);
+}
+using std::exp, std::sqrt, std::tanh;
+#define USF_BOTH
+#include "kernels/elementwise/functions.h"
+
+template <class T>
+T value(Elementary f, T a, T b, bool condition) {
+    using V = T;
+    switch (f) {
+#define F(name, cost, value) \
+    case Elementary::name:   \
+        return value;
+        USF_UNARY(F)
+        USF_BINARY(F)
+#undef F
+        case Elementary::where:
+            return condition ? a : b;
+    }
+    return a;
+}
+
+template <class T>
+void elementwise(const Elementwise& p) {
+    const T *a = static_cast<const T*>(p.a), *b = static_cast<const T*>(p.b);
+    T* y = static_cast<T*>(p.y);
+    int64_t i[kRank];
+    const auto at = [&](const int64_t* stride) {
+        return i[0] * stride[0] + i[1] * stride[1] + i[2] * stride[2] + i[3] * stride[3];
+    };
+    for (i[0] = 0; i[0] < p.extent[0]; ++i[0])
+        for (i[1] = 0; i[1] < p.extent[1]; ++i[1])
+            for (i[2] = 0; i[2] < p.extent[2]; ++i[2])
+                for (i[3] = 0; i[3] < p.extent[3]; ++i[3])
+                    *y++ = value<T>(p.f, a[at(p.a_stride)], b ? b[at(p.b_stride)] : T(0),
+                                    p.condition && p.condition[at(p.condition_stride)]);
+}
+
+}  // namespace
+
+USF_REF_BY_DTYPE(Elementwise, elementwise)
+
+}  // namespace unsupfast
