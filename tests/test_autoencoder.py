@@ -287,6 +287,22 @@ def test_bound_is_below_the_likelihood_which_comes_near_the_truth():
     assert model.active_units(X) == 2
 
 
+def test_outputs_begin_at_the_means_of_the_features():
+    X = digits(300)
+    means = X.mean(axis=0)
+    assert means.min() == 0 < means.max()  # some features are always zero
+
+    def start(data, likelihood="bernoulli"):
+        model = uf.VAE(8, 2, likelihood=likelihood, n_iter=0, random_state=0).fit(data)
+        return model.network_.decoder.layers[-1].bias.data
+
+    for data in (X, X.astype(np.float64), sp.csr_matrix(X), iter([X[:100], X[100:]])):
+        np.testing.assert_allclose(1 / (1 + np.exp(-start(data))), means, atol=0.0025)
+    np.testing.assert_allclose(start(X, "gaussian"), means, atol=1e-6)
+    # one row says little, and nothing that is infinite
+    assert np.abs(start(X[:1])).max() < 1.2
+
+
 def test_importance_weighted_bound_is_tighter():
     model, X, _ = gaussian_vae(20, n_importance=8)
     bounds = [model.log_likelihood(X[:500], k, random_state=2).mean() for k in (1, 8, 64)]

@@ -29,6 +29,8 @@ _KINDS = {
     "gaussian": "squared",
     "continuous_bernoulli": "continuous_bernoulli",
 }
+# The probabilities that output biases may start from.
+_LEAST, _MOST = 0.001, 0.999
 # Streams of random numbers, beside those of corruption.
 _TRAIN, _EVALUATE = 1, 2
 _BOUND_DRAWS = 4
@@ -58,7 +60,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
 
     Maximises the evidence lower bound: the mean log-likelihood of a sample given a code drawn for
     it, minus ``beta`` times the divergence of the codes' distribution from the standard normal.
-    Everything is in nats per sample, summed over dimensions.
+    Everything is in nats per sample, summed over dimensions. The biases of the outputs begin at the
+    means of the features [2]_ (of a stream: of its first block).
 
     Parameters
     ----------
@@ -228,6 +231,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         return VAENetwork(
             n_features, hidden, int(self.latent_dim), self.activation, rng, dtype, self._bf16
         )
+
+    def _initialise(self, X: Any, rng: np.random.RandomState) -> None:
+        """Starts the outputs at the means, which would else be the first thing to be learned."""
+        super()._initialise(X, rng)
+        n = X.shape[0]
+        total = np.asarray(X.sum(axis=0, dtype=np.float64)).reshape(-1)
+        if self.likelihood == "gaussian":
+            start = total / n
+        else:
+            start = special.logit(np.clip((total + 0.5) / (n + 1), _LEAST, _MOST))
+        self.network_.decoder.layers[-1].bias.data[...] = start
 
     @property
     def _kind(self) -> str:

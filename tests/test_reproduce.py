@@ -1,0 +1,41 @@
+"""The scripts of the reproductions run: tiny versions of each, from arguments to files."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "bench" / "reproduce"
+
+# Script, its arguments, the file it writes, and whether it draws.
+RUNS = [
+    ("vae_mnist", "--rows 200 --epochs 2 --importance 20", "vae-mnist-k1", True),
+    ("vae_mnist", "--rows 200 --epochs 1 --importance 20 --samples 5", "vae-mnist-k5", True),
+    ("vae_codes", "--rows 200 --epochs 2 --hidden 16", "vae-codes", True),
+    ("keras_tutorial", "--rows 200 --epochs 2", "keras-tutorial", True),
+    ("linear_autoencoder", "--sets digits --epochs 2", "linear-autoencoder", False),
+]
+
+
+def needs_mnist(data_dir):
+    for name in ("mnist", "binarized-mnist"):
+        if not (data_dir / name).is_dir():
+            pytest.skip(f"{data_dir} holds no folder {name}")
+
+
+@pytest.mark.parametrize("script, arguments, name, drawn", RUNS)
+def test_script_runs_and_records(script, arguments, name, drawn, tmp_path, monkeypatch, request):
+    if "digits" not in arguments:
+        needs_mnist(request.getfixturevalue("data_dir"))
+    if drawn:
+        pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.syspath_prepend(SCRIPTS)
+    out = ["--out", str(tmp_path), "--seeds", "0"]
+    monkeypatch.setattr(sys, "argv", [script, *arguments.split(), *out])
+    runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
+    record = json.loads((tmp_path / f"reproduce-{name}.json").read_text())
+    assert record["published"] and record["summary"]
+    assert all(run["seconds"] > 0 for run in record["runs"]) and record["runs"]
+    assert (tmp_path / f"reproduce-{name}.png").exists() == drawn
