@@ -103,8 +103,8 @@ def samples_and_reconstructions(model: Any, X: np.ndarray) -> Any:
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(8, 6), height_ratios=(4, 2), layout="constrained"
     )
-    uf.plot.samples(model.sample(80, random_state=0), image_shape=(28, 28), ax=top)
-    uf.plot.reconstructions(X[:20], model.reconstruct(X[:20]), image_shape=(28, 28), ax=bottom)
+    uf.plot.samples(model.sample(100, random_state=0), image_shape=(28, 28), ax=top)
+    uf.plot.reconstructions(X[:10], model.reconstruct(X[:10]), image_shape=(28, 28), ax=bottom)
     return figure
 
 
