@@ -15,7 +15,7 @@ RUNS = [
     ("vae_mnist", "--rows 200 --epochs 1 --importance 20 --samples 5", "vae-mnist-k5", True),
     ("vae_codes", "--rows 200 --epochs 2 --hidden 16", "vae-codes", True),
     ("keras_tutorial", "--rows 200 --epochs 2", "keras-tutorial", True),
-    ("linear_autoencoder", "--sets digits --epochs 2", "linear-autoencoder", False),
+    ("linear_autoencoder", "--set digits --epochs 2", "linear-autoencoder-digits", False),
 ]
 
 

@@ -47,7 +47,7 @@ def floor(X: np.ndarray) -> float:
 def rows(models: dict[str, Any], test: np.ndarray) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(models), 1, figsize=(9, 5.5), layout="constrained")
+    figure, axes = plt.subplots(len(models), 1, figsize=(9, 4.4), layout="constrained")
     for ax, (name, (bce, model)) in zip(axes, models.items(), strict=True):
         title = f"{name}: {bce:.4f} nats per pixel"
         uf.plot.reconstructions(

@@ -29,7 +29,7 @@ PUBLISHED = {
 def codes_and_grid(model: Any, test: np.ndarray, y: np.ndarray, elbo: float) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.1), layout="constrained")
     title = f"codes of {len(test)} test images, bound {elbo:.1f} nats"
     uf.plot.codes(model.transform(test), y, ax=left, title=title)
     uf.plot.latent_grid(model, image_shape=(28, 28), side=15, ax=right)
