@@ -1,5 +1,6 @@
 // Vectorised elementary functions: polynomials, errors stated at each function and checked by tests/test_vector.py.
-// Those of double hold for both types where nothing else is said, and in double for every number there is.
+// Bounds are those of float and of double where nothing else is said; double takes every number, denormal ones and Inf
+// too.
 #pragma once
 
 #include "philox.h"
@@ -88,6 +89,7 @@ inline vf32 log(vf32 x) {
     u = (u & 0x007fffffu) + 0x3f3504f3u;
     return log1p_core(bits<vf32>(u) - 1.f) + __builtin_convertvector(e, vf32) * 0.693147181f;
 }
+
 // The logarithm of any number, given that of positive normal ones
 template <class T>
 inline Vec<T> complete_log(Vec<T> x, Vec<T> (*normal_log)(Vec<T>)) {

@@ -30,11 +30,11 @@ __device__ __forceinline__ T value(Elementary f, T a, T b, bool condition) {
 #define F(name, cost, value) \
     case Elementary::name:   \
         return value;
-    USF_UNARY(F)
-    USF_BINARY(F)
+        USF_UNARY(F)
+        USF_BINARY(F)
 #undef F
         case Elementary::where:
-        return condition ? a : b;
+            return condition ? a : b;
     }
     return a;
 }

@@ -7,7 +7,7 @@ namespace unsupfast {
 // The table. A line is a function's name, what it costs (vector instructions, roughly) and its value: an expression
 // of a, of a and b, that holds for numbers and for vectors of them alike. V is the type of a and b, T that of an
 // element; what the expressions call stands in functions.h. Kernels, bindings and the names in unsupfast._core are
-// made of this table; the derivatives stand in ops.py.
+// made of this table; the derivatives stand in python/unsupfast/_elementwise.py.
 #define USF_UNARY(F)                                           \
     F(neg, 1, -a)                                              \
     F(abs, 1, a < T(0) ? -a : a)                               \
