@@ -100,8 +100,13 @@ class Report:
         print(f"written: {self.path}")
 
     def picture(self, figure: Any) -> None:
+        from PIL import Image  # comes with matplotlib
+
         path: Path = self.path.with_suffix(".png")
         uf.plot.save(figure, path, dpi=100)
+        # 256 colours take a third of the room
+        drawn = Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        drawn.save(path, optimize=True)
         print(f"written: {path}")
 
 
