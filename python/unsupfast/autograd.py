@@ -94,7 +94,9 @@ class Tensor:
         return self.data
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.data, dtype=dtype, copy=None if copy is None else copy)
+        if copy is None:  # as needed; what NumPy 1 has no word for
+            return np.asarray(self.data, dtype)
+        return np.array(self.data, dtype, copy=copy)
 
     def __dlpack__(self, **options):
         return self.data.__dlpack__(**options)
