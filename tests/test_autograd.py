@@ -340,6 +340,25 @@ def network(tied=False, dtype=np.float64):
     return nn.Sequential([first, second])
 
 
+def test_layers_take_gradients_and_rows_in_any_order():
+    net, x = network(), np.random.default_rng(1).standard_normal((6, 9))
+    weights = np.random.default_rng(2).standard_normal((6, 9))
+
+    def gradients(rows, order):
+        y = net(rows)
+        shaped = np.array(weights, order=order)
+        return grad(ops.sum(ops.mul(y, shaped)), net.parameters())
+
+    expected = gradients(x, "C")
+    for rows, order in ((np.asfortranarray(x), "F"), (np.repeat(x, 2, axis=0)[::2], "C")):
+        for a, b in zip(gradients(rows, order), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    ones = grad(ops.sum(net(x)), net.parameters())  # whose gradient is one number, repeated
+    again = grad(ops.sum(ops.mul(net(x), np.ones((6, 9)))), net.parameters())
+    for a, b in zip(ones, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("penalty", [None, "contractive", "square"])

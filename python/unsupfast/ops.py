@@ -187,7 +187,7 @@ def dense(x, w, b, *, n, activation="identity", turned=False, bf16=False):
     bf16 : bool
         Round the factors to bfloat16; sums stay float32.
     """
-    return _core.dense(x, w, n, b, activation, turned, bf16)
+    return _core.dense(np.ascontiguousarray(x), w, n, b, activation, turned, bf16)
 
 
 @dense.rule
@@ -200,6 +200,7 @@ def _(g, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
 
 @dense.fast(adds_to=1)
 def _(g, needs, into, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
+    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     return _core.dense_grad(g, y, x, w, activation, turned, bf16, needs[0], needs[1], into)
 
 
