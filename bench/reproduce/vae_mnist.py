@@ -34,7 +34,7 @@ PUBLISHED = {
 }
 # Samples a row, epochs and rate to begin with, one after the other. The rate falls along a cosine
 # and begins again (Loshchilov and Hutter, 2017). More samples a row cost more than they teach at
-# first: Burda et al. also go on from a model trained on one (-84.88 with 50 samples).
+# first, so five go on from a model trained on one.
 Phase = tuple[int, int, float]
 SHORT: dict[int, list[Phase]] = {1: [(1, 60, 0.003)], 5: [(5, 20, 0.003)]}
 FULL: dict[int, list[Phase]] = {
