@@ -9,18 +9,24 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "bench" / "reproduce"
 
+CLASSIFIERS = "classifiers-ae-ae-decay-dae-masking-dae-gauss-cae-rbm-sdae-3"
+
 # Script, its arguments, the file it writes, and whether it draws.
 RUNS = [
     ("vae_mnist", "--rows 200 --epochs 2 --importance 20", "vae-mnist-k1", True),
     ("vae_mnist", "--rows 200 --epochs 1 --importance 20 --samples 5", "vae-mnist-k5", True),
     ("vae_codes", "--rows 200 --epochs 2 --hidden 16", "vae-codes", True),
     ("keras_tutorial", "--rows 200 --epochs 2", "keras-tutorial", True),
+    ("deep_autoencoder", "--rows 200 --epochs 2", "deep-autoencoder-30", True),
+    ("deep_autoencoder", "--rows 200 --epochs 1 --code 2 --loss mse", "deep-autoencoder-2", True),
+    ("classifiers", "--rows 200 --epochs 1 --pretrain-epochs 1", CLASSIFIERS, False),
+    ("documents", "--rows 1100 --epochs 1", "documents", True),
     ("linear_autoencoder", "--set digits --epochs 2", "linear-autoencoder-digits", False),
 ]
 
 
-def needs_mnist(data_dir):
-    for name in ("mnist", "binarized-mnist"):
+def needs_data(data_dir):
+    for name in ("mnist", "binarized-mnist", "reuters21578"):
         if not (data_dir / name).is_dir():
             pytest.skip(f"{data_dir} holds no folder {name}")
 
@@ -28,7 +34,7 @@ def needs_mnist(data_dir):
 @pytest.mark.parametrize("script, arguments, name, drawn", RUNS)
 def test_script_runs_and_records(script, arguments, name, drawn, tmp_path, monkeypatch, request):
     if "digits" not in arguments:
-        needs_mnist(request.getfixturevalue("data_dir"))
+        needs_data(request.getfixturevalue("data_dir"))
     if drawn:
         pytest.importorskip("matplotlib").use("agg")
     monkeypatch.syspath_prepend(SCRIPTS)

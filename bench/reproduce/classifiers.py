@@ -68,10 +68,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--rate", type=float, default=0.05, help="of fine-tuning, by momentum")
     parser.add_argument("--validate", action="store_true", help="hold out the last 10,000 rows")
+    parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     args = parser.parse_args()
     report = common.Report("classifiers-" + "-".join(args.what), args, PUBLISHED)
-    X, y = common.images("train"), common.labels("train")
-    test, target = common.images("test"), common.labels("test")
+    X, y = common.images("train")[: args.rows], common.labels("train")[: args.rows]
+    test, target = common.images("test")[: args.rows], common.labels("test")[: args.rows]
     if args.validate:
         X, y, test, target = X[:-10_000], y[:-10_000], X[-10_000:], y[-10_000:]
     for name in args.what:

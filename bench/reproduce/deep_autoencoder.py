@@ -36,7 +36,7 @@ def maps(model: Any, train: np.ndarray, test: np.ndarray) -> tuple[dict[str, flo
     """Accuracy of the nearest neighbour in two dimensions, and the two maps side by side."""
     import matplotlib.pyplot as plt
 
-    known, y = common.labels("train"), common.labels("test")
+    known, y = common.labels("train")[: len(train)], common.labels("test")[: len(test)]
     mean, basis = common.pca(train, 2)
     codes = {
         "auto-encoder": (model.transform(train), model.transform(test)),
@@ -70,9 +70,10 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--tied", action="store_true")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, on inputs")
+    parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     args = parser.parse_args()
     report = common.Report(f"deep-autoencoder-{args.code}", args, PUBLISHED)
-    train, test = common.images("train"), common.images("test")
+    train, test = common.images("train")[: args.rows], common.images("test")[: args.rows]
     errors = []
     for seed in args.seeds:
         model = uf.Autoencoder(

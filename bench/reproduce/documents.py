@@ -120,9 +120,10 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--rate", type=float, default=0.001)
     parser.add_argument("--codes", nargs="+", type=int, default=[10, 2])
+    parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     args = parser.parse_args()
     report = common.Report("documents", args, {"source": "Hinton and Salakhutdinov 2006, figure 4"})
-    X, Y, topics = counts()
+    X, Y, topics = (part[: args.rows] for part in counts())
     relevant = relevance(topics)
     scores: dict[str, Any] = {}
     maps: dict[str, np.ndarray] = {}
