@@ -187,12 +187,17 @@ def test_memmap(name, tmp_path):
     np.testing.assert_array_equal(a.transform(mapped), b.transform(X))
 
 
-def test_training_copies_no_mapped_file(tmp_path):
-    big = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (100_000, 64))
+@pytest.mark.parametrize(
+    "model",
+    [uf.Autoencoder(4), uf.RBM(4, method="cd"), uf.RBM(4, method="cd", visible="gaussian")],
+    ids=["autoencoder", "bernoulli", "gaussian"],
+)
+def test_training_copies_no_mapped_file(model, tmp_path):
+    big = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (400_000, 64))
     big[::3, ::2] = 1
     big.flush()
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    model = uf.Autoencoder(4, n_iter=1, batch_size=1000, validation_fraction=0.5, random_state=0)
+    model.set_params(n_iter=1, batch_size=1000, validation_fraction=0.5, random_state=0)
     tracemalloc.start()
     try:
         model.fit(mapped)

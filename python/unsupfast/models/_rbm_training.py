@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from .. import _core
 from ..io import load_state, save_model
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
-from ._rbm_core import RBMCore, seed_from
+from ._rbm_core import RBMCore, concatenated, seed_from
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
 
 __all__ = ["RBMTraining"]
@@ -277,8 +277,8 @@ class RBMTraining(RBMCore):
                 self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
 
         monitor = self._monitored_rows(X, rows)
-        validation = None if held_out is None else X[held_out]
-        self._run(train, lambda epoch: self._measure(monitor, validation, epoch))
+        validate = None if held_out is None else functools.partial(self._validate_rows, X, held_out)
+        self._run(train, lambda epoch: self._measure(monitor, validate))
         return self
 
     def _run(self, train, measure) -> None:
@@ -333,35 +333,51 @@ class RBMTraining(RBMCore):
             )
         )
 
-    def _measure(self, X, validation, epoch: int) -> dict[str, float]:
+    def _measure(self, X, validate=None) -> dict[str, float]:
         metrics: dict[str, float] = {}
         if self.visible == "bernoulli":
             metrics["pseudo_log_likelihood"] = self._monitored_likelihood(X)
         else:
-            metrics["reconstruction_error"] = self._reconstruction_error(X)
-        if validation is not None:
-            gap = self._free_energy(validation).mean() - self._free_energy(X).mean()
-            metrics["free_energy_gap"] = float(gap)
+            metrics["reconstruction_error"] = float(self._row_errors(X).mean(dtype=np.float64))
+        if validate is not None:
+            energy, score = validate()
+            metrics["free_energy_gap"] = energy - float(self._free_energy(X).mean(dtype=np.float64))
             if self.visible == "bernoulli":
-                score = self._monitored_likelihood(validation)
                 metrics["validation_pseudo_log_likelihood"] = score
             else:
-                score = -self._reconstruction_error(validation)
                 metrics["validation_reconstruction_error"] = -score
             metrics["validation_score"] = score
         return metrics
+
+    def _validate_rows(self, X, rows) -> tuple[float, float]:
+        """Mean free energy and score of rows of X, of which a bounded number is in memory."""
+        feature = self._flipped_features(len(rows), X.shape[1])
+
+        def both(positions: np.ndarray) -> np.ndarray:
+            part = X[rows[positions]]
+            if self.visible == "bernoulli":
+                score = self._flip_likelihood(part, feature[positions])
+            else:
+                score = -self._row_errors(part)
+            return np.stack([self._free_energy(part), score], axis=1)
+
+        energy, score = concatenated(np.arange(len(rows)), both).mean(axis=0, dtype=np.float64)
+        return float(energy), float(score)
 
     def _monitored_rows(self, X, rows):
         return X[rows[:_MONITOR_ROWS]]
 
     def _monitored_likelihood(self, X) -> float:
-        # Every epoch flips the same features: what changes is the model, not the draw.
-        feature = np.random.default_rng([self._seed, 3]).integers(X.shape[1], size=X.shape[0])
-        return float(self._flip_likelihood(X, feature).mean())
+        return float(self._flip_likelihood(X, self._flipped_features(*X.shape)).mean())
 
-    def _reconstruction_error(self, X) -> float:
+    def _flipped_features(self, n_rows: int, n_features: int) -> np.ndarray:
+        # Every epoch flips the same features: what changes is the model, not the draw.
+        return np.random.default_rng([self._seed, 3]).integers(n_features, size=n_rows)
+
+    def _row_errors(self, X) -> np.ndarray:
+        """Mean squared error of each row's reconstruction."""
         dense = X.toarray() if sp.issparse(X) else X
-        return float(np.mean((self._reconstruct(X) - dense) ** 2))
+        return ((self._reconstruct(X) - dense) ** 2).mean(axis=1)
 
     def _fit_stream(self, batches: Iterable[Any], row_weight):
         for name, value in (
@@ -386,7 +402,7 @@ class RBMTraining(RBMCore):
 
         self._run(
             lambda epoch: train_epoch(self, stream, epoch, functools.partial(rows, epoch)),
-            lambda epoch: self._measure(monitor, None, epoch),
+            lambda epoch: self._measure(monitor),
         )
         return self
 

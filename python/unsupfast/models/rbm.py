@@ -76,7 +76,7 @@ class RBM(RBMTraining):
     validation_fraction : float or None, default=None
         Share of the rows held out to measure ``validation_pseudo_log_likelihood`` and
         ``free_energy_gap`` (mean free energy of held-out minus training rows; a growing gap is
-        overfitting). These rows are copied into memory, those of a mapped file too.
+        overfitting).
     patience : int or None, default=None
         Stop after so many epochs without a better held-out score, and keep the best epoch's state.
         Needs ``validation_fraction``.
