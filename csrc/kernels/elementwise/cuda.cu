@@ -8,36 +8,8 @@ namespace unsupfast {
 namespace cuda {
 namespace {
 
-template <class T>
-__device__ __forceinline__ T full_exp(T a) {
-    return exp(a);
-}
-template <class T>
-__device__ __forceinline__ T full_log(T a) {
-    return log(a);
-}
-template <class T>
-__device__ __forceinline__ T power(T a, T b) {
-    return pow(a, b);
-}
 #define USF_BOTH __device__ __forceinline__
-#include "kernels/elementwise/functions.h"
-
-template <class T>
-__device__ __forceinline__ T value(Elementary f, T a, T b, bool condition) {
-    using V = T;
-    switch (f) {
-#define F(name, cost, value) \
-    case Elementary::name:   \
-        return value;
-        USF_UNARY(F)
-        USF_BINARY(F)
-#undef F
-        case Elementary::where:
-            return condition ? a : b;
-    }
-    return a;
-}
+#include "kernels/elementwise/scalar.h"
 
 template <class T>
 __global__ void __launch_bounds__(256) elementwise_kernel(const __grid_constant__ Elementwise p, int64_t n) {

@@ -7,37 +7,9 @@
 namespace unsupfast {
 namespace {
 
-template <class T>
-T full_exp(T a) {
-    return std::exp(a);
-}
-template <class T>
-T full_log(T a) {
-    return std::log(a);
-}
-template <class T>
-T power(T a, T b) {
-    return std::pow(a, b);
-}
-using std::exp, std::sqrt, std::tanh;
+using std::exp, std::log, std::pow, std::sqrt, std::tanh;
 #define USF_BOTH
-#include "kernels/elementwise/functions.h"
-
-template <class T>
-T value(Elementary f, T a, T b, bool condition) {
-    using V = T;
-    switch (f) {
-#define F(name, cost, value) \
-    case Elementary::name:   \
-        return value;
-        USF_UNARY(F)
-        USF_BINARY(F)
-#undef F
-        case Elementary::where:
-            return condition ? a : b;
-    }
-    return a;
-}
+#include "kernels/elementwise/scalar.h"
 
 template <class T>
 void elementwise(const Elementwise& p) {
