@@ -114,7 +114,7 @@ def draw(scores: dict[str, Any], maps: dict[str, np.ndarray], topics: list[Any])
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--activation", default="relu")
     parser.add_argument("--masking", type=float, default=0.3, help="share of words left out")
     parser.add_argument("--weight-decay", type=float, default=0.0)
