@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--code", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--activation", default="relu")
-    parser.add_argument("--loss", choices=("bce", "mse"), default="mse")
+    parser.add_argument("--loss", choices=("bce", "mse"), default="bce")
     parser.add_argument("--pretrain", choices=("rbm", "autoencoder"), default=None)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.001)
