@@ -8,8 +8,8 @@ inputs: 1.28 (Vincent et al., JMLR 2010)::
     python bench/reproduce/classifiers.py
     python bench/reproduce/classifiers.py --what sdae-3
 
-Rates and amounts of noise were chosen on the last 10,000 training rows; the figures are of models
-trained on all 60,000.
+The rates and amounts of noise are first guesses; ``--validate`` holds out the last 10,000 training
+rows to choose better ones by, and reports those in place of the test set.
 """
 
 from __future__ import annotations
