@@ -326,7 +326,9 @@ def turn_case(visibles, hiddens):
 
     def run(inputs, precision):
         w = inputs["w"]
-        machine = _core.Rbm(visibles, hiddens, True, str(w.dtype), precision)
+        machine = _core.Rbm(
+            [("gaussian", visibles, 1)], [("bernoulli", hiddens, 1)], str(w.dtype), precision
+        )
         machine.set_parameters(w, np.zeros(visibles, w.dtype), np.zeros(hiddens, w.dtype))
         return {
             "turned": machine.visible_given_hidden(np.eye(hiddens, dtype=w.dtype), "mean"),

@@ -22,10 +22,11 @@ from cases import (
 from cases import CASES as ENGINE_CASES
 from elementwise_cases import CASES as ELEMENTWISE_CASES
 from network_cases import CASES as NETWORK_CASES
+from unit_cases import CASES as UNIT_CASES
 
 from unsupfast import _core
 
-CASES = [*ENGINE_CASES, *ELEMENTWISE_CASES, *NETWORK_CASES]
+CASES = [*ENGINE_CASES, *ELEMENTWISE_CASES, *NETWORK_CASES, *UNIT_CASES]
 
 pytestmark = pytest.mark.kernels
 
@@ -263,7 +264,9 @@ def test_training_notices_weights_that_are_not_finite(precision, isa):
             weights = np.full((hiddens, visibles), 0.01, dtype)
             if place:
                 weights[place] = bad
-            machine = _core.Rbm(visibles, hiddens, False, str(dtype), precision)
+            machine = _core.Rbm(
+                [("bernoulli", visibles, 1)], [("bernoulli", hiddens, 1)], str(dtype), precision
+            )
             machine.set_parameters(weights, np.zeros(visibles, dtype), np.zeros(hiddens, dtype))
             stopped = machine.train(x, np.arange(2), None, options)
             assert stopped == ((0, "weights") if place else None), (place, bad)

@@ -13,6 +13,7 @@ from scipy.special import expit, logsumexp, ndtri
 import unsupfast as uf
 from unsupfast import _core
 from unsupfast.likelihood import Machine
+from unsupfast.units import Layer
 
 # One test is one draw of a statistic with fixed seeds; beyond this it is wrong, not unlucky.
 P_VALUE = 1e-4
@@ -26,6 +27,13 @@ POSITIVE, VISIBLE, HIDDEN = 0, 1, 2
 def states(n):
     assert n <= 12
     return np.array(list(itertools.product((0.0, 1.0), repeat=n)))
+
+
+def machine_of(W, a, b, z=None):
+    """Bernoulli hidden units; Bernoulli visibles, or Gaussian ones of log variance z."""
+    visible = Layer.of("bernoulli" if z is None else "gaussian", len(a), "visible")
+    log_variance = np.zeros(len(a)) if z is None else z
+    return Machine(W, a, b, visible, Layer.of("bernoulli", len(b), "hidden"), log_variance)
 
 
 class Exact:
@@ -125,7 +133,7 @@ class Exact:
         return model
 
     def machine(self):
-        return Machine(self.W, self.a, self.b, self.z)
+        return machine_of(self.W, self.a, self.b, self.z)
 
     def index(self, v):
         """Row numbers in states() of binary rows."""
@@ -196,14 +204,14 @@ def test_log_partition_beyond_one_block_of_states():
     # 15 units to enumerate are four blocks; independent units have a closed form
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=16), rng.normal(size=15)
-    machine = Machine(np.zeros((16, 15)), a, b)
+    machine = machine_of(np.zeros((16, 15)), a, b)
     expected = np.logaddexp(0, a).sum() + np.logaddexp(0, b).sum()
     assert machine.log_partition() == pytest.approx(expected, rel=1e-13)
 
 
 def test_exact_log_partition_does_not_overflow():
     exact = Exact(6, 5, seed=1)
-    machine = Machine(exact.W * 1000, exact.a * 1000, exact.b * 1000)
+    machine = machine_of(exact.W * 1000, exact.a * 1000, exact.b * 1000)
     assert machine.log_partition() == pytest.approx(
         logsumexp(-1000 * exact.energy(exact.v, exact.h))
     )

@@ -61,15 +61,16 @@ def rows_and_reconstructions(model: Any, test: np.ndarray) -> Any:
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--code", type=int, default=30)
-    parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--activation", default="relu")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--activation", default="elu")
     parser.add_argument("--loss", choices=("bce", "mse"), default="bce")
     parser.add_argument("--pretrain", choices=("rbm", "autoencoder"), default=None)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.001)
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--tied", action="store_true")
-    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, on inputs")
+    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--untied", action="store_true")
+    parser.add_argument("--decay", type=float, default=0.1, help="of weights, by AdamW")
+    parser.add_argument("--noise", type=float, default=0.1, help="standard deviation, on inputs")
     parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     args = parser.parse_args()
     report = common.Report(f"deep-autoencoder-{args.code}", args, PUBLISHED)
@@ -82,7 +83,9 @@ def main() -> None:
             loss=args.loss,
             output_activation="sigmoid" if args.loss == "mse" else None,
             pretrain=args.pretrain,
-            tied=args.tied,
+            tied=not args.untied,
+            optimizer="adamw" if args.decay else "adam",
+            weight_decay=args.decay,
             corruption=uf.Gaussian(args.noise) if args.noise else None,
             batch_size=args.batch,
             n_iter=args.epochs,

@@ -8,7 +8,7 @@
 #include <functional>
 #include <string>
 
-#include "kernels/gemm/op.h"
+#include "kernels/rbm/op.h"
 #include "memory.h"
 
 namespace unsupfast::bind {
@@ -75,6 +75,19 @@ inline const py::array& contiguous(const py::array& a, const char* name, DType d
     check(ok, std::string(name) + " has shape " + shape_of(a) + "; expected a C-contiguous array of shape (" +
                   expected + ")");
     return a;
+}
+
+inline Unit unit_from(const std::string& kind, const std::string& name) {
+    static constexpr std::pair<const char*, Unit> kinds[] = {{"bernoulli", Unit::bernoulli},
+                                                             {"gaussian", Unit::gaussian},
+                                                             {"spin", Unit::spin},
+                                                             {"relu", Unit::relu},
+                                                             {"drelu", Unit::drelu},
+                                                             {"softmax", Unit::softmax},
+                                                             {"multinomial", Unit::multinomial}};
+    for (const auto& [known, unit] : kinds)
+        if (kind == known) return unit;
+    throw py::value_error(name + " has units of the unknown kind '" + kind + "'");
 }
 
 // A checked CSR matrix: (indptr int64, indices int32 sorted within rows, values).

@@ -3,6 +3,7 @@
 #include "bind/common.h"
 #include "kernels/layout/op.h"
 #include "kernels/rbm/op.h"
+#include "kernels/units/op.h"
 #include "kernels/vector/op.h"
 #include "registry.h"
 
@@ -154,6 +155,51 @@ class PackedProduct {
     int64_t k_, n_;
     Array packed_, zeros_;
 };
+
+py::dict conditional(const std::string& unit, const py::array& field, const py::array& bias, int64_t group,
+                     const py::object& bias_weight, const py::object& totals, const py::object& shape, double scale,
+                     double ratio, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row,
+                     uint32_t first_unit) {
+    const DType dtype = dtype_of(field, "field");
+    contiguous(field, "field", dtype, {-1, -1});
+    const int64_t m = field.shape(0), n = field.shape(1);
+    Conditional p{};
+    p.m = m;
+    p.n = n;
+    p.unit = unit_from(unit, "unit");
+    p.group = group;
+    check(group > 0 && n % group == 0, "the units are no whole groups");
+    p.field = field.data();
+    p.field_stride = p.out_stride = n;
+    p.bias = contiguous(bias, "bias", dtype, {n}).data();
+    if (!bias_weight.is_none()) p.bias_weight = contiguous(bias_weight, "bias_weight", dtype, {m}).data();
+    if (!totals.is_none()) p.totals = contiguous(totals, "totals", dtype, {m}).data();
+    if (!shape.is_none()) {
+        const py::array both = shape;
+        contiguous(both, "shape", dtype, {2, n});
+        p.shape[0] = both.data();
+        p.shape[1] = static_cast<const char*>(both.data()) + n * both.itemsize();
+    }
+    p.scale = scale;
+    p.ratio = ratio;
+    p.draw = {seed, step, stream, first_row};
+    p.first_unit = first_unit;
+    p.dtype = dtype;
+    py::array mean = new_array(dtype, {m, n}), sample = new_array(dtype, {m, n}), log_z = new_array(dtype, {m});
+    std::memset(log_z.mutable_data(), 0, size_t(log_z.nbytes()));
+    p.mean = mean.mutable_data();
+    p.sample = sample.mutable_data();
+    p.log_partition = log_z.mutable_data();
+    {
+        py::gil_scoped_release release;
+        run(p);
+    }
+    py::dict out;
+    out["mean"] = mean;
+    out["sample"] = sample;
+    out["log_partition"] = log_z;
+    return out;
+}
 
 py::dict half_step(const py::object& states, const py::array& weights, const py::array& bias, const py::object& sigma,
                    const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
@@ -357,6 +403,10 @@ void bind_ops(py::module_& m) {
           "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
           "precision"_a = "float32", "uniforms"_a = py::none(),
           "One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them.");
+    m.def("conditional", &conditional, "unit"_a, "field"_a, "bias"_a, "group"_a = 1, "bias_weight"_a = py::none(),
+          "totals"_a = py::none(), "shape"_a = py::none(), "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0,
+          "step"_a = 0, "stream"_a = 0, "first_row"_a = 0, "first_unit"_a = 0,
+          "A layer of units of any kind given its fields: mean, sample and log_partition.");
     m.def("weight_update", &weight_update, "visible"_a, "hidden"_a, "weights"_a, "velocity"_a, "contrast"_a,
           "row_scale"_a = py::none(), "rank_one"_a = std::vector<std::pair<py::array, py::array>>{}, "rate"_a = 1.0,
           "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",

@@ -29,6 +29,21 @@ py::array array_of(const Array& a, DType dtype, const std::vector<int64_t>& shap
     return out;
 }
 
+// Units as (kind, how many, units of a group) side by side.
+using Parts = std::vector<std::tuple<std::string, int64_t, int64_t>>;
+
+Layer layer_from(const Parts& parts, const char* name) {
+    Layer layer;
+    int64_t end = 0;
+    for (const auto& [kind, size, group] : parts) {
+        check(size > 0 && group > 0 && size % group == 0, std::string(name) + " has a part of no whole groups");
+        layer.segments.push_back({unit_from(kind, name), end, end + size, group});
+        end += size;
+    }
+    check(end > 0, std::string(name) + " needs at least one unit");
+    return layer;
+}
+
 void copy_into(Array& to, const py::array& from, const char* name, DType dtype) {
     contiguous(from, name, dtype, {to.size()});
     std::memcpy(to.data(), from.data(), size_t(from.nbytes()));
@@ -51,17 +66,17 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("sparsity_target", &TrainOptions::sparsity_target)
         .def_readwrite("sparsity_cost", &TrainOptions::sparsity_cost)
         .def_readwrite("learn_sigma", &TrainOptions::learn_sigma)
+        .def_readwrite("learn_shape", &TrainOptions::learn_shape)
         .def_readwrite("balanced", &TrainOptions::balanced);
 
     py::class_<Rbm>(m, "Rbm", "A restricted Boltzmann machine in packed form.")
-        .def(py::init([](int64_t visibles, int64_t hiddens, bool gaussian, const std::string& dtype,
-                         const std::string& precision) {
-                 check(visibles > 0 && hiddens > 0, "both layers need at least one unit");
-                 const DType t = dtype_from(dtype, "dtype");
-                 return std::make_unique<Rbm>(visibles, hiddens, gaussian ? Unit::gaussian : Unit::bernoulli, t,
-                                              format_from(precision, t));
-             }),
-             "visibles"_a, "hiddens"_a, "gaussian"_a, "dtype"_a, "precision"_a)
+        .def(py::init(
+                 [](const Parts& visible, const Parts& hidden, const std::string& dtype, const std::string& precision) {
+                     const DType t = dtype_from(dtype, "dtype");
+                     return std::make_unique<Rbm>(layer_from(visible, "visible"), layer_from(hidden, "hidden"), t,
+                                                  format_from(precision, t));
+                 }),
+             "visible"_a, "hidden"_a, "dtype"_a, "precision"_a, "Layers are lists of (kind, units, units of a group).")
         .def_readwrite("seed", &Rbm::seed)
         .def_readwrite("step", &Rbm::step)
         .def(
@@ -95,13 +110,38 @@ void bind_rbm(py::module_& m) {
              [](Rbm& r, const py::array& h) {
                  contiguous(h, "chains", r.dtype, {-1, r.hiddens});
                  check(r.set_chains(h.data(), h.shape(0)), "chains hold values other than 0 and 1");
+                 r.chain_totals = Array();
              })
         .def("get_chains",
              [](const Rbm& r) {
-                 py::array h = new_array(r.dtype, {r.n_chains, r.hiddens});
-                 r.get_chains(h.mutable_data());
+                 py::array h = new_array(r.dtype, {r.chains.count(), r.hiddens});
+                 if (r.chains.count()) r.chains.get(h.mutable_data());
                  return h;
              })
+        .def(
+            "set_chain_totals",
+            [](Rbm& r, const py::array& totals) {
+                r.chain_totals = Array(r.dtype, totals.size());
+                copy_into(r.chain_totals, totals, "totals", r.dtype);
+            },
+            "totals"_a, "What the counts of each chain add up to.")
+        .def(
+            "set_shapes",
+            [](Rbm& r, const py::array& visible, const py::array& hidden) {
+                std::memcpy(r.visible_shape.data(),
+                            contiguous(visible, "visible_shape", r.dtype, {2, r.visibles}).data(),
+                            size_t(visible.nbytes()));
+                std::memcpy(r.hidden_shape.data(), contiguous(hidden, "hidden_shape", r.dtype, {2, r.hiddens}).data(),
+                            size_t(hidden.nbytes()));
+            },
+            "visible"_a, "hidden"_a, "Gaps and asymmetries of double rectified units, a row each.")
+        .def(
+            "get_shapes",
+            [](const Rbm& r) {
+                return py::make_tuple(array_of(r.visible_shape, r.dtype, {2, r.visibles}),
+                                      array_of(r.hidden_shape, r.dtype, {2, r.hiddens}));
+            },
+            "(visible, hidden)")
         .def(
             "get_state",
             [](const Rbm& r) {
@@ -129,10 +169,13 @@ void bind_rbm(py::module_& m) {
                 for (int64_t i = 0; i < order.size(); ++i)
                     check(index[i] >= 0 && index[i] < rows.rows.count, "order has an index out of range");
                 check(o.batch_size > 0 && o.k > 0, "batch_size and k must be positive");
-                check(!o.persistent || r.n_chains > 0, "persistent training needs chains");
+                check(!o.persistent || r.chains.count() > 0, "persistent training needs chains");
+                check(!o.persistent || !r.visible.has(Unit::multinomial) || r.chain_totals.size() == r.chains.count(),
+                      "chains of counts need totals");
                 const void* w = nullptr;
                 if (!weight.is_none()) w = contiguous(weight, "sample_weight", r.dtype, {rows.rows.count}).data();
-                check(uniforms.is_none() || r.visible == Unit::bernoulli, "given uniforms are for Bernoulli units");
+                check(uniforms.is_none() || (r.visible.binary() && r.hidden.binary()),
+                      "given uniforms are for Bernoulli units");
                 UniformSource source(uniforms);
                 if (!uniforms.is_none()) o.uniforms = source.function();
                 Ticker ticker(callback, order.size());
@@ -160,26 +203,32 @@ void bind_rbm(py::module_& m) {
                 void* p = out.mutable_data();
                 std::memset(p, 0, size_t(out.nbytes()));
                 py::gil_scoped_release release;
+                Array totals;
+                r.sum_counts(rows.rows, nullptr, rows.rows.count, totals);
                 r.hidden_given_visible(
                     rows.rows.left(), rows.rows.count,
                     {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr, nullptr, log_z ? p : nullptr},
-                    Draw{seed});
+                    Draw{seed}, totals.data());
                 return out;
             },
             "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
         .def(
             "visible_given_hidden",
-            [](Rbm& r, const py::array& h, const std::string& what, uint64_t seed) {
+            [](Rbm& r, const py::array& h, const std::string& what, uint64_t seed, const py::object& totals) {
                 contiguous(h, "H", r.dtype, {-1, r.hiddens});
+                const void* counts = nullptr;
+                if (!totals.is_none()) counts = contiguous(totals, "totals", r.dtype, {h.shape(0)}).data();
                 check(what == "mean" || what == "sample", "what is '" + what + "'");
                 py::array out = new_array(r.dtype, {h.shape(0), r.visibles});
                 void* p = out.mutable_data();
                 py::gil_scoped_release release;
                 r.visible_given_hidden(Left{h.data(), r.hiddens, 1}, h.shape(0),
-                                       {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr}, Draw{seed});
+                                       {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr}, Draw{seed},
+                                       counts);
                 return out;
             },
-            "H"_a, "what"_a, "seed"_a = 0, "'mean' or 'sample' of the visible layer.")
+            "H"_a, "what"_a, "seed"_a = 0, "totals"_a = py::none(),
+            "'mean' or 'sample' of the visible layer; totals: what the counts of each row add up to (None: 1).")
         .def(
             "gibbs",
             [](Rbm& r, const py::array& v, int64_t steps, const py::object& clamp, uint64_t seed,

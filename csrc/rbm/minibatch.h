@@ -1,6 +1,6 @@
 // The visible states of one mini-batch: rows [0, B) are data, rows [B, B + C) the model's, so that one product
 // over both gives the contrast. Kept as bits while all data are 0 or 1 (the model's samples are); otherwise as
-// values, or as CSR where the data are. Gaussian units need every deviation from the mean: always values.
+// values, or as CSR where the data are. Samples of units other than binary ones are values, and so are their data.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -15,8 +15,8 @@ namespace unsupfast {
 template <class T>
 class Minibatch {
   public:
-    Minibatch(int64_t visibles, int64_t max_rows, Unit unit, DType dtype)
-        : visibles_(visibles), words_(bit_words(visibles)), binary_units_(unit == Unit::bernoulli), dtype_(dtype) {
+    Minibatch(const Layer& layer, int64_t max_rows, DType dtype)
+        : visibles_(layer.size()), words_(bit_words(visibles_)), binary_units_(layer.binary()), dtype_(dtype) {
         if (binary_units_) bits_.resize(size_t(max_rows * words_));
         max_rows_ = max_rows;
     }
@@ -73,7 +73,7 @@ class Minibatch {
         return {dense_.as<T>(), visibles_, 1};
     }
     const Left& turned() const { return turned_; }
-    const T* values() const { return dense_.as<T>(); }  // Gaussian units only
+    const T* values() const { return dense_.as<T>(); }  // of units that are not binary
 
   private:
     enum class Form { bits, csr, dense };

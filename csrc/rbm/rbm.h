@@ -1,15 +1,15 @@
 // A restricted Boltzmann machine as the kernels want it: packed weights, biases, and the loops over
 // mini-batches, Gibbs steps and temperatures that are too short to be driven from Python.
 //
-//   Bernoulli visibles:  E(v, h) = -a'v - b'h - v'W h
-//   Gaussian visibles:   E(v, h) = sum (v - a)^2 / (2 sigma^2) - b'h - (v / sigma^2)'W h
+//   E(v, h) = -a'v - b'h - v'W h - sum_i log w(v_i) - sum_j log w(h_j)
+// with the weights w of the kinds of unit (kernels/units/op.h). Gaussian visibles have a mean and a variance,
+//   sum (v - a)^2 / (2 sigma^2) - b'h - (v / sigma^2)'W h
+// and counts (multinomial) meet hidden biases as often as they count: b'h times their sum.
 #pragma once
 #include <functional>
 #include <optional>
-#include <vector>
 
-#include "array.h"
-#include "kernels/rbm/op.h"
+#include "rbm/layer.h"
 
 namespace unsupfast {
 
@@ -22,13 +22,6 @@ struct Rows {
     const int32_t* indices = nullptr;
 
     Left left() const { return {data, row_stride, 1, indptr, indices}; }
-};
-
-// What a half-step leaves behind; any may be null. log_partition is added to.
-struct Outputs {
-    void *mean = nullptr, *sample = nullptr;
-    uint32_t* bits = nullptr;
-    void* log_partition = nullptr;
 };
 
 // Which draws belong to which purpose; see philox.h.
@@ -46,7 +39,7 @@ struct TrainOptions {
     double learning_rate = 0.1, momentum = 0, l2 = 0, l1 = 0;
     bool centering = false;
     double sparsity_target = -1, sparsity_cost = 0;  // target < 0: off
-    bool learn_sigma = true;
+    bool learn_sigma = true, learn_shape = true;
     // Whether the chains of a mini-batch weigh together what its rows do; otherwise a chain weighs what a row does.
     bool balanced = true;
     // Where uniforms come from, if not from Philox: a pointer to the next n, good until the next call, or null to
@@ -59,35 +52,33 @@ struct Diverged {
     const char* tensor;  // what stopped being finite
 };
 
-// values (count x n, dtype) = rows of bits
-void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype);
-
 class Rbm {
   public:
-    Rbm(int64_t visibles, int64_t hiddens, Unit visible, DType dtype, DType format);
+    Rbm(Layer visible, Layer hidden, DType dtype, DType format);
 
+    const Layer visible, hidden;
     const int64_t visibles, hiddens;
-    const Unit visible;
     const DType dtype, format;
 
-    // weights: visibles x hiddens with any strides (in elements); log_variance may be null for Bernoulli.
+    // weights: visibles x hiddens with any strides (in elements); log_variance may be null without Gaussian visibles.
     void set_parameters(const void* weights, int64_t row_stride, int64_t col_stride, const void* visible_bias,
                         const void* hidden_bias, const void* log_variance);
     // Each output may be null; weights come row-major, visibles x hiddens.
     void get_parameters(void* weights, void* visible_bias, void* hidden_bias, void* log_variance) const;
 
+    Array visible_shape, hidden_shape;  // gaps, then asymmetries, of double rectified units
+
     // What training carries from step to step, besides the parameters. Arrays are in dtype.
-    Array velocity;                // weight panels
-    Array bias_velocity;           // visibles + hiddens + visibles (log variance)
-    Array visible_offset;          // centring offsets and sparsity statistics: means over the data ...
-    Array hidden_offset;           // ... and a sliding mean of hidden activities
-    std::vector<uint32_t> chains;  // hidden states of persistent chains, n_chains rows of bits
-    int64_t n_chains = 0;
-    uint64_t step = 0;  // Gibbs steps made: names the random numbers
+    Array velocity;        // weight panels
+    Array bias_velocity;   // visibles + hiddens + visibles (log variance), and the shapes where there are any
+    Array visible_offset;  // centring offsets and sparsity statistics: means over the data ...
+    Array hidden_offset;   // ... and a sliding mean of hidden activities
+    States chains;         // hidden states of persistent chains
+    Array chain_totals;    // what the counts of each add up to; empty: 1
+    uint64_t step = 0;     // Gibbs steps made: names the random numbers
     uint64_t seed = 0;
-    // count x hiddens values; false if one is neither 0 nor 1, and then nothing changes
+    // count x hiddens values; false if one is neither 0 nor 1 where it must be, and then nothing changes
     bool set_chains(const void* states, int64_t count);
-    void get_chains(void* states) const;
 
     // order[begin, end) are the rows to visit, in mini-batches of batch_size; weight (per row of `rows`) may
     // be null. `tick` is called after every mini-batch with the rows done; returning false stops there.
@@ -95,10 +86,15 @@ class Rbm {
     std::optional<Diverged> train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                   const TrainOptions& options, const std::function<bool(int64_t)>& tick);
 
-    // One layer given `count` states of the other. log_partition receives sum_j softplus(x_j) (the hidden part
-    // of the free energy). In format i16 bits meet the rounded weights; values meet the weights themselves.
-    void hidden_given_visible(const Left& v, int64_t count, const Outputs& out, const Draw& draw);
-    void visible_given_hidden(const Left& h, int64_t count, const Outputs& out, const Draw& draw);
+    // One layer given `count` states of the other. log_partition receives sum_j A(x_j) (the hidden part of the free
+    // energy). In format i16 bits meet the rounded weights; values meet the weights themselves. totals: what a
+    // row's counts add up to; null: 1, and without counts.
+    void hidden_given_visible(const Left& v, int64_t count, const Outputs& out, const Draw& draw,
+                              const void* totals = nullptr);
+    void visible_given_hidden(const Left& h, int64_t count, const Outputs& out, const Draw& draw,
+                              const void* totals = nullptr);
+    // The sums of the counts of rows of visible states, into totals (count values); nothing without counts.
+    void sum_counts(const Rows& rows, const int64_t* order, int64_t count, Array& totals) const;
 
     // `steps` alternations from v (count x visibles, updated in place); clamp (bytes, same shape or null)
     // marks entries that keep their value. mean receives the last conditional means. `tick` as in train.
@@ -121,14 +117,17 @@ class Rbm {
     bool refresh();  // derived weight layouts; false if a weight is not finite
     // The half-steps at inverse temperature `scale`; ratio as in HalfStep.
     void hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
-                     const Draw& draw);
+                     const Draw& draw, const void* totals);
     void visible_step(const Left& h, int64_t count, const void* bias, double scale, const Outputs& out,
-                      const Draw& draw);
+                      const Draw& draw, const void* totals);
+    void run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,
+                  const Array& shape);
     void set_log_variance(const void* log_variance);
 
     Array weights_;                 // panels, visibles x hiddens, dtype: the master copy
     Array to_hidden_, to_visible_;  // panels of `format`; to_hidden_ only if format differs from dtype
     Array visible_bias_, hidden_bias_, log_variance_, precision_, sigma_;
+    Array fields_, drawn_;  // of layers that the fused kernel does not know
 };
 
 }  // namespace unsupfast

@@ -13,7 +13,7 @@ namespace {
 class VisibleChains {
   public:
     VisibleChains(const Rbm& r, void* values, int64_t count) : r_(r), values_(values), count_(count) {
-        if (r.visible != Unit::bernoulli) return;
+        if (!r.visible.binary()) return;
         bits_.resize(size_t(count * bit_words(r.visibles)));
         int32_t other = 0;
         run(PackBits{count, r.visibles, values, r.visibles, nullptr, bits_.data(), &other, r.dtype});
@@ -70,15 +70,17 @@ void Rbm::gibbs(void* states, int64_t count, int64_t steps, const uint8_t* clamp
                 const std::function<bool(int64_t)>& tick) {
     by_dtype(dtype, [&]<class T>(T) {
         T *values = static_cast<T*>(states), *means = static_cast<T*>(mean);
+        Array totals;
+        sum_counts({count, values, visibles}, nullptr, count, totals);
         VisibleChains v(*this, values, count);
         const Clamp<T> clamped(clamp, count, visibles, values);
-        std::vector<uint32_t> h(size_t(count * bit_words(hiddens)));
+        States h(hidden, count, dtype);
         for (int64_t s = 0; s < steps; ++s) {
             const bool last = s + 1 == steps;
-            hidden_given_visible(v.left(), count, {nullptr, nullptr, h.data(), nullptr},
-                                 {draw_seed, uint32_t(s), kSampling + kHidden, 0});
-            visible_given_hidden(bit_rows(h.data(), hiddens), count, v.next(last ? mean : nullptr),
-                                 {draw_seed, uint32_t(s), kSampling + kVisible, 0});
+            hidden_given_visible(v.left(), count, h.samples(), {draw_seed, uint32_t(s), kSampling + kHidden, 0},
+                                 totals.data());
+            visible_given_hidden(h.left(), count, v.next(last ? mean : nullptr),
+                                 {draw_seed, uint32_t(s), kSampling + kVisible, 0}, totals.data());
             v.binary() ? clamped.hold(v.bits()) : clamped.hold(values);
             if (last) clamped.hold(means);
             if (!tick(s + 1)) break;
@@ -98,16 +100,21 @@ void Rbm::anneal(void* v, int64_t count, const double* betas, int64_t n, const v
 template <class T>
 void Rbm::anneal_as(T* values, int64_t count, const double* betas, int64_t n, const T* base_bias, double* log_weight,
                     uint64_t draw_seed, const std::function<bool(int64_t)>& tick) {
-    const bool gaussian = visible == Unit::gaussian;
+    Array totals;
+    sum_counts({count, values, visibles}, nullptr, count, totals);
     VisibleChains v(*this, values, count);
-    std::vector<uint32_t> h(size_t(count * bit_words(hiddens)));
+    States h(hidden, count, dtype);
     std::vector<T> log_z(static_cast<size_t>(count)), hidden_bias(static_cast<size_t>(hiddens)),
         visible_bias(static_cast<size_t>(visibles));
     const T *a = visible_bias_.as<T>(), *b = hidden_bias_.as<T>();
-    // sum over the units that are on of the biases' difference along the path
+    // Gaussian visibles keep mean and variance along the path; the other biases are interpolated
+    std::vector<T> base(base_bias, base_bias + visibles);
+    for (const Segment& s : visible.segments)
+        if (s.unit == Unit::gaussian) std::copy(a + s.begin, a + s.end, base.begin() + s.begin);
+    // the states times the biases' difference along the path
     const auto linear = [&](int64_t c) {
         double sum = 0;
-        const auto add = [&](int64_t i, double x) { sum += x * double(a[i] - base_bias[i]); };
+        const auto add = [&](int64_t i, double x) { sum += x * double(a[i] - base[size_t(i)]); };
         if (v.binary()) {
             const uint32_t* row = v.bits() + c * bit_words(visibles);
             for (int64_t w = 0; w < bit_words(visibles); ++w)
@@ -120,23 +127,23 @@ void Rbm::anneal_as(T* values, int64_t count, const double* betas, int64_t n, co
     for (int64_t t = 1; t < n; ++t) {
         const double from = betas[t - 1], to = betas[t];
         // The pre-activations x do not depend on the temperature: one product gives the weight's
-        // softplus(to x) - softplus(from x) and the sample at `to`. At 0 there is nothing to scale by.
+        // A(to x) - A(from x) and the sample at `to`. At 0 there is nothing to scale by.
         const double scale = to > 0 ? to : from, ratio = to > 0 ? from / to : 0;
         const double sign = to > 0 ? 1 : -1;
         for (int64_t j = 0; j < hiddens; ++j) hidden_bias[size_t(j)] = T(scale) * b[j];
         std::fill(log_z.begin(), log_z.end(), T(0));
         const uint32_t draw_step = uint32_t(t);
-        hidden_step(v.left(), count, hidden_bias.data(), scale, ratio,
-                    {nullptr, nullptr, to > 0 ? h.data() : nullptr, log_z.data()},
-                    {draw_seed, draw_step, kAnnealing + kHidden, 0});
+        Outputs out = to > 0 ? h.samples() : Outputs{};
+        out.log_partition = log_z.data();
+        hidden_step(v.left(), count, hidden_bias.data(), scale, ratio, out,
+                    {draw_seed, draw_step, kAnnealing + kHidden, 0}, totals.data());
         for (int64_t c = 0; c < count; ++c)
-            log_weight[c] += sign * double(log_z[size_t(c)]) + (gaussian ? 0 : (to - from) * linear(c));
+            log_weight[c] += sign * double(log_z[size_t(c)]) + (visible.gaussian() ? 0 : (to - from) * linear(c));
         if (to > 0) {
-            // Gaussian visibles keep mean and variance along the path; Bernoulli biases are interpolated
             for (int64_t i = 0; i < visibles; ++i)
-                visible_bias[size_t(i)] = gaussian ? a[i] : T((1 - to) * double(base_bias[i]) + to * double(a[i]));
-            visible_step(bit_rows(h.data(), hiddens), count, visible_bias.data(), to, v.next(nullptr),
-                         {draw_seed, draw_step, kAnnealing + kVisible, 0});
+                visible_bias[size_t(i)] = T((1 - to) * double(base[size_t(i)]) + to * double(a[i]));
+            visible_step(h.left(), count, visible_bias.data(), to, v.next(nullptr),
+                         {draw_seed, draw_step, kAnnealing + kVisible, 0}, totals.data());
         }
         if (!tick(t)) break;
     }

@@ -15,6 +15,8 @@ constexpr double kMinLogVariance = -7, kMaxLogVariance = 4;
 
 constexpr double kActivityDecay = 0.99;  // of the sliding mean of hidden activities
 
+constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned shapes of double rectified units
+
 template <class T>
 bool all_finite(const T* x, int64_t n) {
     T s = 0;
@@ -31,6 +33,22 @@ void momentum_step(T* parameter, T* velocity, const T* gradient, int64_t n, doub
     }
 }
 
+// Adds to `gradient` (gaps, then asymmetries) the derivatives of the log weights of double rectified units.
+template <class T>
+void add_shape_gradient(const Layer& layer, const T* states, int64_t count, const T* contrast, const T* shape,
+                        T* gradient) {
+    const int64_t n = layer.size();
+    for (const Segment& s : layer.segments) {
+        if (s.unit != Unit::drelu) continue;
+        for (int64_t b = 0; b < count; ++b)
+            for (int64_t j = s.begin; j < s.end; ++j) {
+                const T y = states[b * n + j], side = y < 0 ? T(-1) : T(1), width = T(1) + side * shape[n + j];
+                gradient[j] -= contrast[b] * side * y;
+                gradient[n + j] += contrast[b] * side * y * y / (2 * width * width);
+            }
+    }
+}
+
 }  // namespace
 
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
@@ -42,13 +60,18 @@ template <class T>
 std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                       const TrainOptions& o, const std::function<bool(int64_t)>& tick) {
     const int64_t V = visibles, H = hiddens, max_batch = std::min(o.batch_size, std::max<int64_t>(count, 1));
-    const int64_t model_rows = o.persistent ? n_chains : max_batch;
-    const bool gaussian = visible == Unit::gaussian;
-    Minibatch<T> batch(V, max_batch + model_rows, visible, dtype);
+    const int64_t model_rows = o.persistent ? chains.count() : max_batch;
+    const bool gaussian = visible.has(Unit::gaussian), counts = visible.has(Unit::multinomial);
+    const bool hidden_shapes = o.learn_shape && hidden.has(Unit::drelu);
+    const bool visible_shapes = o.learn_shape && visible.has(Unit::drelu);
+    Minibatch<T> batch(visible, max_batch + model_rows, dtype);
     Array activities(dtype, (max_batch + model_rows) * H);  // hidden means, in the order of the batch's rows
-    std::vector<uint32_t> samples;                          // where chains start from the data
-    if (!o.persistent) samples.resize(size_t(max_batch * bit_words(H)));
-    std::vector<T> contrast(max_batch + model_rows), share(max_batch + model_rows);
+    States of_data;                                         // hidden samples, where chains start from the data
+    if (!o.persistent || hidden_shapes) of_data = States(hidden, max_batch, dtype);
+    Array totals;  // of the data's counts
+    std::vector<T> visible_dshape(visible_shapes ? 2 * V : 0), hidden_dshape(hidden_shapes ? 2 * H : 0);
+    std::vector<T> contrast(max_batch + model_rows), share(max_batch + model_rows), bias_contrast;
+    if (counts) bias_contrast.resize(contrast.size());
     std::vector<T> dv(V), dh(H), dz(V), row_dot(V), rank_right(H), mean_h(H), offset_shift(V), row_scale(V);
     Array turned_step;
     if (o.centering) turned_step = Array(dtype, panel_elements(dtype, H, V));
@@ -57,7 +80,7 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
     const bool rank = o.centering || o.sparsity_target >= 0;
 
     for (int64_t first = 0; first < count; first += o.batch_size) {
-        const int64_t B = std::min(o.batch_size, count - first), C = o.persistent ? n_chains : B;
+        const int64_t B = std::min(o.batch_size, count - first), C = o.persistent ? chains.count() : B;
         bool stopped = false;
         const auto draw = [&](Stream stream, int k, int64_t n) {
             Draw d{seed, uint32_t(step + uint64_t(k)), stream, 0};
@@ -82,29 +105,44 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
         for (int64_t c = 0; c < C; ++c)
             contrast[size_t(B + c)] = o.persistent ? -total / T(o.balanced ? C : B) : -share[size_t(c)];
         batch.gather(rows, order + first, B);
-        uint32_t* chain = o.persistent ? chains.data() : samples.data();
-        const Draw positive = o.persistent ? Draw{} : draw(kPositive, 0, B * H);
+        sum_counts(rows, order + first, B, totals);
+        States& chain = o.persistent ? chains : of_data;
+        const void* model_totals = o.persistent ? chain_totals.data() : totals.data();
+        const Draw positive = of_data.count() ? draw(kPositive, 0, B * H) : Draw{};
         if (stopped) return std::nullopt;
-        hidden_given_visible(batch.data(), B, {h, nullptr, o.persistent ? nullptr : chain}, positive);
+        Outputs of_hiddens = of_data.count() ? of_data.samples() : Outputs{};
+        of_hiddens.mean = h;
+        hidden_given_visible(batch.data(), B, of_hiddens, positive, totals.data());
+        if (hidden_shapes) {
+            std::fill(hidden_dshape.begin(), hidden_dshape.end(), T(0));
+            add_shape_gradient(hidden, static_cast<const T*>(of_data.values()), B, contrast.data(),
+                               hidden_shape.as<T>(), hidden_dshape.data());
+        }
 
         // ---- model
         for (int k = 1; k <= o.k; ++k) {
             const bool last = k == o.k;
             const Draw of_visibles = draw(kVisible, k, C * V);
             if (stopped) return std::nullopt;
-            visible_given_hidden(bit_rows(chain, H), C, batch.model(last), of_visibles);
-            const bool keep = !last || o.persistent;
-            const Draw of_hiddens = keep ? draw(kHidden, k, C * H) : Draw{};
+            visible_given_hidden(chain.left(), C, batch.model(last), of_visibles, model_totals);
+            const bool keep = !last || o.persistent || hidden_shapes;
+            const Draw hidden_draw = keep ? draw(kHidden, k, C * H) : Draw{};
             if (stopped) return std::nullopt;
-            hidden_given_visible(batch.model_states(), C, {last ? h + B * H : nullptr, nullptr, keep ? chain : nullptr},
-                                 of_hiddens);
+            of_hiddens = keep ? chain.samples() : Outputs{};
+            of_hiddens.mean = last ? h + B * H : nullptr;
+            hidden_given_visible(batch.model_states(), C, of_hiddens, hidden_draw, model_totals);
             if (!tick(first)) return std::nullopt;
         }
         batch.finish(C);
 
         // ---- gradients of the biases
         run(ColumnSum{B + C, V, batch.all(), contrast.data(), 0, dv.data(), dtype});
-        run(ColumnSum{B + C, H, Left{h, H, 1}, contrast.data(), 0, dh.data(), dtype});
+        if (counts) {  // a hidden bias counts as often as the row does
+            for (int64_t b = 0; b < B + C; ++b)
+                bias_contrast[size_t(b)] =
+                    contrast[size_t(b)] * (b < B ? totals.as<T>()[b] : static_cast<const T*>(model_totals)[b - B]);
+        }
+        run(ColumnSum{B + C, H, Left{h, H, 1}, counts ? bias_contrast.data() : contrast.data(), 0, dh.data(), dtype});
         for (int64_t j = 0; j < H; ++j) dh[size_t(j)] /= total;
         for (int64_t i = 0; i < V; ++i) {
             row_scale[size_t(i)] = (gaussian ? precision_.as<T>()[i] : T(1)) / total;
@@ -159,13 +197,16 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
             // d log p / d log sigma^2 = E[(v - a)^2] / (2 sigma^2) - E[v W h] / sigma^2, data minus model
             std::fill(dz.begin(), dz.end(), T(0));
             const T* a = visible_bias_.as<T>();
-            for (int64_t b = 0; b < B + C; ++b)
-                for (int64_t i = 0; i < V; ++i) {
-                    const T d = batch.values()[b * V + i] - a[i];
-                    dz[size_t(i)] += contrast[size_t(b)] * d * d;
-                }
-            for (int64_t i = 0; i < V; ++i)
-                dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
+            for (const Segment& s : visible.segments) {
+                if (s.unit != Unit::gaussian) continue;
+                for (int64_t b = 0; b < B + C; ++b)
+                    for (int64_t i = s.begin; i < s.end; ++i) {
+                        const T d = batch.values()[b * V + i] - a[i];
+                        dz[size_t(i)] += contrast[size_t(b)] * d * d;
+                    }
+                for (int64_t i = s.begin; i < s.end; ++i)
+                    dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
+            }
         }
 
         // ---- biases; in centred form the biases follow the weights: a_centred = a + W lambda
@@ -183,6 +224,28 @@ std::optional<Diverged> Rbm::train_as(const Rows& rows, const int64_t* order, in
             for (int64_t i = 0; i < V; ++i)
                 log_variance_.as<T>()[i] = std::clamp(log_variance_.as<T>()[i], T(kMinLogVariance), T(kMaxLogVariance));
             set_log_variance(nullptr);
+        }
+
+        // ---- shapes
+        const auto shape_step = [&](Array& shape, std::vector<T>& gradient, T* shape_velocity) {
+            const int64_t n = int64_t(gradient.size()) / 2;
+            for (T& g : gradient) g /= total;
+            momentum_step(shape.as<T>(), shape_velocity, gradient.data(), 2 * n, o.learning_rate, o.momentum);
+            for (int64_t j = 0; j < n; ++j) {
+                shape.as<T>()[j] = std::clamp(shape.as<T>()[j], T(-kMaxGap), T(kMaxGap));
+                shape.as<T>()[n + j] = std::clamp(shape.as<T>()[n + j], T(-kMaxAsymmetry), T(kMaxAsymmetry));
+            }
+        };
+        if (visible_shapes) {
+            std::fill(visible_dshape.begin(), visible_dshape.end(), T(0));
+            add_shape_gradient(visible, batch.values(), B + C, contrast.data(), visible_shape.as<T>(),
+                               visible_dshape.data());
+            shape_step(visible_shape, visible_dshape, velocities + 2 * V + H);
+        }
+        if (hidden_shapes) {
+            add_shape_gradient(hidden, static_cast<const T*>(chain.values()), C, contrast.data() + B,
+                               hidden_shape.as<T>(), hidden_dshape.data());
+            shape_step(hidden_shape, hidden_dshape, velocities + 4 * V + H);
         }
 
         if (auto bad = finite_or(refresh(), "weights")) return bad;

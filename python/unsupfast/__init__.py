@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import autograd, datasets, latent, nn, ops, optim, plot
+from . import autograd, datasets, latent, nn, ops, optim, plot, units
 from ._build import build_info, get_num_threads, set_num_threads
 from .io import load
 from .models.autoencoder import Autoencoder
@@ -53,4 +53,5 @@ __all__ = [
     "optim",
     "plot",
     "set_num_threads",
+    "units",
 ]

@@ -21,6 +21,7 @@ __all__: list[str] = [
     "catalogue",
     "column_norms",
     "column_sum",
+    "conditional",
     "continuous_fourth",
     "continuous_mean",
     "continuous_third",
@@ -97,6 +98,7 @@ class TrainOptions:
 
     balanced: bool
     centering: bool
+    learn_shape: bool
     learn_sigma: bool
     persistent: bool
     def __init__(self) -> None: ...
@@ -139,12 +141,26 @@ class Rbm:
     """
     def __init__(
         self,
-        visibles: typing.SupportsInt | typing.SupportsIndex,
-        hiddens: typing.SupportsInt | typing.SupportsIndex,
-        gaussian: bool,
+        visible: collections.abc.Sequence[
+            tuple[
+                str,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
+        hidden: collections.abc.Sequence[
+            tuple[
+                str,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
         dtype: str,
         precision: str,
-    ) -> None: ...
+    ) -> None:
+        """
+        Layers are lists of (kind, units, units of a group).
+        """
     def anneal(
         self,
         v: numpy.ndarray,
@@ -160,6 +176,10 @@ class Rbm:
     def get_parameters(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """
         (components (hiddens, visibles), visible_bias, hidden_bias, log_variance)
+        """
+    def get_shapes(self) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """
+        (visible, hidden)
         """
     def get_state(self) -> dict:
         """
@@ -182,6 +202,10 @@ class Rbm:
         """
         'mean', 'sample' or 'log_partition' of the hidden layer.
         """
+    def set_chain_totals(self, totals: numpy.ndarray) -> None:
+        """
+        What the counts of each chain add up to.
+        """
     def set_chains(self, arg0: numpy.ndarray) -> None: ...
     def set_parameters(
         self,
@@ -192,6 +216,10 @@ class Rbm:
     ) -> None:
         """
         Sets weights (hiddens, visibles) and biases.
+        """
+    def set_shapes(self, visible: numpy.ndarray, hidden: numpy.ndarray) -> None:
+        """
+        Gaps and asymmetries of double rectified units, a row each.
         """
     def set_state(self, arg0: dict) -> None: ...
     def train(
@@ -207,10 +235,14 @@ class Rbm:
         Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite. uniforms(n), if given, returns the next n random numbers.
         """
     def visible_given_hidden(
-        self, H: numpy.ndarray, what: str, seed: typing.SupportsInt | typing.SupportsIndex = 0
+        self,
+        H: numpy.ndarray,
+        what: str,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        totals: typing.Any = None,
     ) -> numpy.ndarray:
         """
-        'mean' or 'sample' of the visible layer.
+        'mean' or 'sample' of the visible layer; totals: what the counts of each row add up to (None: 1).
         """
     @property
     def seed(self) -> int: ...
@@ -302,6 +334,26 @@ def column_norms(w: numpy.ndarray, n: typing.SupportsInt | typing.SupportsIndex)
 def column_sum(x: typing.Any, weight: typing.Any = None) -> numpy.ndarray:
     """
     Weighted sum of the rows of x.
+    """
+
+def conditional(
+    unit: str,
+    field: numpy.ndarray,
+    bias: numpy.ndarray,
+    group: typing.SupportsInt | typing.SupportsIndex = 1,
+    bias_weight: typing.Any = None,
+    totals: typing.Any = None,
+    shape: typing.Any = None,
+    scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    ratio: typing.SupportsFloat | typing.SupportsIndex = -1.0,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_unit: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> dict:
+    """
+    A layer of units of any kind given its fields: mean, sample and log_partition.
     """
 
 def continuous_fourth(a: typing.Any) -> typing.Any:

@@ -10,17 +10,19 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
+
+from .units import Layer
 
 __all__ = ["Estimate", "Machine"]
 
-# Units of the smaller layer that are still enumerated: 2^22 states of the other layer's sums.
-MAX_EXACT_UNITS = 22
+# Joint states of the smaller layer that are still enumerated.
+MAX_EXACT_STATES = 1 << 22
 _BOOTSTRAP_SAMPLES = 1000
 
 
@@ -51,48 +53,81 @@ class Estimate:
 class Machine:
     """The parameters of an RBM in float64, as enumeration wants them.
 
-    ``weights`` is (n_visible, n_hidden); ``log_variance`` None means Bernoulli visibles.
+    ``weights`` is (n_visible, n_hidden); ``log_variance`` counts for Gaussian visibles, the shapes
+    (2, n) for double rectified units, and ``total`` for counts: what those of a row add up to.
     """
 
     weights: NDArray[np.float64]
     visible_bias: NDArray[np.float64]
     hidden_bias: NDArray[np.float64]
-    log_variance: NDArray[np.float64] | None = None
+    visible: Layer
+    hidden: Layer
+    log_variance: NDArray[np.float64]
+    visible_shape: NDArray[np.float64] | None = None
+    hidden_shape: NDArray[np.float64] | None = None
+    total: int = 1
+
+    def _states(self, hidden: bool) -> tuple[float, Any]:
+        """How many joint states a layer has, infinity where they can't be enumerated."""
+        layer = self.hidden if hidden else self.visible
+        return layer.states(self.total) if layer.discrete else (np.inf, None)
 
     def _enumerate_hidden(self) -> bool:
-        return self.log_variance is not None or len(self.hidden_bias) <= len(self.visible_bias)
+        return self._states(True)[0] <= self._states(False)[0]
 
     def enumerable(self) -> bool:
         """Whether the smaller layer that can be enumerated is small enough."""
-        units = len(self.hidden_bias) if self._enumerate_hidden() else len(self.visible_bias)
-        return units <= MAX_EXACT_UNITS
+        return self._states(self._enumerate_hidden())[0] <= MAX_EXACT_STATES
+
+    def visible_log_weight(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a visible state has of its log weight in the machine by itself: biases and all."""
+        gaussian = self.visible.mask("gaussian")
+        own = v[:, ~gaussian] @ self.visible_bias[~gaussian]
+        deviation = (v - self.visible_bias)[:, gaussian]
+        own -= 0.5 * (deviation**2 * np.exp(-self.log_variance[gaussian])).sum(axis=1)
+        for unit, part in self.visible.parts:
+            if unit.kind != "gaussian":
+                own += Layer(((unit, slice(0, part.stop - part.start)),)).log_weight(
+                    v[:, part], None if self.visible_shape is None else self.visible_shape[:, part]
+                )
+        return own
+
+    def _visible_log_partition(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log of the sum over visible states of their weights, given what comes in from h."""
+        out = np.zeros(len(x))
+        for unit, part in self.visible.parts:
+            field, bias = x[:, part], self.visible_bias[part]
+            if unit.kind == "gaussian":
+                # integral over v of exp(-(v - a)^2 / (2 s^2) + v x / s^2)
+                variance = np.exp(self.log_variance[part])
+                out += (field * (field + 2 * bias) / (2 * variance)).sum(axis=1)
+                out += 0.5 * np.log(2 * np.pi * variance).sum()
+            else:
+                shape = None if self.visible_shape is None else self.visible_shape[:, part]
+                layer = Layer(((unit, slice(0, part.stop - part.start)),))
+                out += layer.log_partition(field + bias, shape, self.total)
+        return out
 
     def _log_marginals(self, states: NDArray[np.float64], hidden: bool) -> NDArray[np.float64]:
         """Log of the unnormalised marginal of states of the enumerated layer."""
-        if not hidden:
-            x = states @ self.weights + self.hidden_bias
-            return states @ self.visible_bias + np.logaddexp(0, x).sum(axis=1)
-        x = states @ self.weights.T
-        own = states @ self.hidden_bias
-        if self.log_variance is None:
-            return own + np.logaddexp(0, x + self.visible_bias).sum(axis=1)
-        # integral over v of exp(-(v - a)^2 / (2 s^2) + v x / s^2)
-        variance = np.exp(self.log_variance)
-        gauss = (x * (x + 2 * self.visible_bias) / (2 * variance)).sum(axis=1)
-        return own + gauss + 0.5 * np.log(2 * np.pi * variance).sum()
+        if hidden:
+            own = self.total * (states @ self.hidden_bias)
+            own += self.hidden.log_weight(states, self.hidden_shape)
+            return own + self._visible_log_partition(states @ self.weights.T)
+        x = states @ self.weights + self.total * self.hidden_bias
+        return self.visible_log_weight(states) + self.hidden.log_partition(x, self.hidden_shape)
 
     def _blocks(self, hidden: bool):
-        units = len(self.hidden_bias) if hidden else len(self.visible_bias)
-        if units > MAX_EXACT_UNITS:
-            layer = "hidden" if hidden else "visible"
+        count, of = self._states(hidden)
+        layer = "hidden" if hidden else "visible"
+        if count > MAX_EXACT_STATES:
+            has = "can't be enumerated" if np.isinf(count) else f"has {count:.4g} joint states"
             raise ValueError(
-                f"method='exact' enumerates the {layer} layer, which has {units} units; expected "
-                f"at most {MAX_EXACT_UNITS}: use method='ais'"
+                f"method='exact' enumerates the {layer} layer, which {has}; expected at most "
+                f"{MAX_EXACT_STATES} states: use method='ais'"
             )
-        size = 1 << min(units, 13)
-        for first in range(0, 1 << units, size):
-            index = np.arange(first, first + size, dtype=np.int64)
-            yield (index[:, None] >> np.arange(units) & 1).astype(np.float64)
+        for first in range(0, int(count), 1 << 13):
+            yield of(np.arange(first, min(first + (1 << 13), int(count)), dtype=np.int64))
 
     def log_partition(self) -> float:
         """Exact log Z by enumeration of the smaller layer."""
@@ -107,30 +142,34 @@ class Machine:
         logs = np.concatenate([self._log_marginals(s, hidden) for s in self._blocks(hidden)])
         p = np.exp(logs - logsumexp(logs))
         index = rng.choice(len(p), size=n, p=p / p.sum())
-        units = len(self.hidden_bias) if hidden else len(self.visible_bias)
-        states = (index[:, None] >> np.arange(units) & 1).astype(np.float64)
-        if not hidden:
-            return states
-        x = states @ self.weights.T + self.visible_bias
-        if self.log_variance is None:
-            return (rng.random(x.shape) < expit(x)).astype(np.float64)
-        return x + np.exp(self.log_variance / 2) * rng.standard_normal(x.shape)
+        states = self._states(hidden)[1](index)
+        return self._sample_visible(states @ self.weights.T, rng) if hidden else states
+
+    def _sample_visible(self, x: NDArray[np.float64], rng: np.random.Generator):
+        v = self.visible.sample(x + self.visible_bias, rng, self.visible_shape, self.total)
+        gaussian = self.visible.mask("gaussian")
+        mean = (x + self.visible_bias)[:, gaussian]
+        sigma = np.exp(self.log_variance[gaussian] / 2)
+        v[:, gaussian] = mean + sigma * (v[:, gaussian] - mean)
+        return v
 
     def base_log_partition(self, base_bias: NDArray[np.float64]) -> float:
-        """Log Z of the machine that annealing starts from: no weights, uniform hidden units."""
-        hidden = len(self.hidden_bias) * np.log(2)
-        if self.log_variance is None:
-            return float(np.logaddexp(0, base_bias).sum() + hidden)
-        return float(0.5 * (np.log(2 * np.pi) + self.log_variance).sum() + hidden)
+        """Log Z of the machine that annealing starts from: no weights, hidden fields of 0."""
+        base = replace(self, visible_bias=self._base(base_bias))
+        nothing = np.zeros((1, len(self.hidden_bias)))
+        hidden = self.hidden.log_partition(nothing, self.hidden_shape)
+        return float((base._visible_log_partition(np.zeros((1, len(base_bias)))) + hidden)[0])
 
     def sample_base(
         self, n: int, base_bias: NDArray[np.float64], rng: np.random.Generator
     ) -> NDArray[np.float64]:
         """Independent draws of the visible layer of that machine."""
-        shape = (n, len(self.visible_bias))
-        if self.log_variance is None:
-            return (rng.random(shape) < expit(base_bias)).astype(np.float64)
-        return self.visible_bias + np.exp(self.log_variance / 2) * rng.standard_normal(shape)
+        base = replace(self, visible_bias=self._base(base_bias))
+        return base._sample_visible(np.zeros((n, len(base_bias))), rng)
+
+    def _base(self, base_bias: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Gaussian visibles keep mean and variance along the path
+        return np.where(self.visible.mask("gaussian"), self.visible_bias, base_bias)
 
 
 def _log_mean_exp_interval(

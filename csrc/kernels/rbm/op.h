@@ -4,7 +4,7 @@
 
 namespace unsupfast {
 
-enum class Unit : int { bernoulli, gaussian };
+enum class Unit : int { bernoulli, gaussian, spin, relu, drelu, softmax, multinomial };  // kernels/units/op.h
 
 // Names a block of random numbers: see philox.h for the layout of the counter.
 struct Draw {

@@ -12,12 +12,24 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _core
 from ..io import save_model
+from ..likelihood import Machine
+from ..units import Layer
+from ._plain import from_plain, parameters_of
 
 __all__ = ["RBMCore", "checked_states", "concatenated", "seed_from"]
 
 # Rows per call of the compiled code, so that batched inference needs bounded memory.
 _CHUNK_ROWS = 8192
-_LEARNED = ("components_", "intercept_hidden_", "intercept_visible_", "log_variance_", "h_samples_")
+_EXACT_ROWS = 1024  # of what is computed in float64, with temporaries
+_LEARNED = (
+    "components_",
+    "intercept_hidden_",
+    "intercept_visible_",
+    "log_variance_",
+    "shape_hidden_",
+    "shape_visible_",
+    "h_samples_",
+)
 _OPTIMIZER = ("velocity", "bias_velocity", "visible_offset", "hidden_offset")
 
 
@@ -30,35 +42,60 @@ def seed_from(rng: np.random.RandomState) -> int:
 class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The learned attributes, and everything computed from them without training."""
 
+    _may_miss = True  # whether NaN is a missing value rather than an error
     n_components: int
     batch_size: int
     precision: str
-    visible: str
+    visible: Any
+    hidden: Any
     components_: np.ndarray
     intercept_hidden_: np.ndarray
     intercept_visible_: np.ndarray
     log_variance_: np.ndarray
+    shape_hidden_: np.ndarray
+    shape_visible_: np.ndarray
     h_samples_: np.ndarray
     history_: dict[str, list[float]]
     n_iter_: int
     _data_mean: np.ndarray
     _optimizer: dict[str, np.ndarray] | None
     _best_state: dict[str, Any] | None
+    _chain_totals: np.ndarray | None
+    _imputed: np.ndarray | None
     _seed: int
     _step: int
+
+    @property
+    def _visible_layer(self) -> Layer:
+        return Layer.of(self.visible, self.components_.shape[1], "visible")
+
+    @property
+    def _hidden_layer(self) -> Layer:
+        return Layer.of(self.hidden, self.components_.shape[0], "hidden")
 
     def _input_dtypes(self) -> Any:
         if self.precision in ("float32", "bfloat16", "int16"):
             return np.float32
         return np.float64 if self.precision == "float64" else (np.float64, np.float32)
 
-    def _validate(self, X, *, reset: bool):
-        """X checked, in a dtype that we compute in, C-contiguous or canonical CSR."""
+    def _validate(self, X, *, reset: bool, missing: bool = False):
+        """X checked, in a dtype that we compute in, C-contiguous or canonical CSR.
+
+        NaN passes where values may be missing.
+        """
         dtype = getattr(X, "dtype", None)
         if isinstance(dtype, np.dtype) and not dtype.isnative:
             X = X.astype(dtype.newbyteorder("="))  # else foreign float32 would become float64
         X = validate_data(
-            self, X, accept_sparse="csr", reset=reset, dtype=self._input_dtypes(), order="C"
+            self,
+            X,
+            accept_sparse="csr",
+            reset=reset,
+            dtype=self._input_dtypes(),
+            order="C",
+            ensure_all_finite="allow-nan"
+            if missing and self._may_miss and not sp.issparse(X)
+            else True,
         )
         return _canonical(X)
 
@@ -67,12 +104,11 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _synced_core(self, training: bool = False) -> Any:
         """The compiled machine with the parameters of this estimator's attributes."""
         dtype = self.components_.dtype
-        hiddens, visibles = self.components_.shape
         # rounding to 16 bits is for training: results come from the weights themselves
         rounded = self.precision == "bfloat16" or (self.precision == "int16" and training)
         precision = self.precision if rounded else dtype.name
         cached = self.__dict__.get("_core_cache")
-        key = (visibles, hiddens, self.visible == "gaussian", dtype.name, precision)
+        key = (self._visible_layer.core(), self._hidden_layer.core(), dtype.name, precision)
         if cached is None or cached[0] != key:
             cached = (key, _core.Rbm(*key))
             self._core_cache = cached
@@ -83,6 +119,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             np.ascontiguousarray(self.intercept_hidden_, dtype),
             None if log_variance is None else np.ascontiguousarray(log_variance, dtype),
         )
+        if hasattr(self, "shape_hidden_"):
+            cached[1].set_shapes(self.shape_visible_, self.shape_hidden_)
         return cached[1]
 
     def __getstate__(self):
@@ -113,7 +151,10 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return _rowwise(v, lambda X: self._by_chunks(X, _hidden("mean")))
 
     def _mean_visibles(self, h):
-        """The mean of the visible layer given h, of shape (n_samples, n_features)."""
+        """The mean of the visible layer given h, of shape (n_samples, n_features).
+
+        Of counts it is the distribution over what is counted.
+        """
         return _rowwise(
             h,
             lambda H: self._by_chunks(
@@ -122,40 +163,70 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
 
     def _sample_hiddens(self, v, rng):
-        """Boolean states drawn from P(h|v) with a NumPy RandomState."""
+        """States drawn from P(h|v) with a NumPy RandomState: Boolean where units are Bernoulli."""
         seed = seed_from(rng)
-        return (
-            _rowwise(
-                v, lambda X: self._synced_core().hidden_given_visible(self._rows(X), "sample", seed)
-            )
-            > 0.5
+        h = _rowwise(
+            v, lambda X: self._synced_core().hidden_given_visible(self._rows(X), "sample", seed)
         )
+        return h > 0.5 if self._hidden_layer.is_all("bernoulli") else h
 
-    def _sample_visibles(self, h, rng):
-        """States drawn from P(v|h) with a RandomState: boolean, or real for Gaussian units."""
+    def _sample_visibles(self, h, rng, totals=None):
+        """States drawn from P(v|h) with a RandomState: Boolean where units are Bernoulli."""
         seed = seed_from(rng)
         v = _rowwise(
-            h, lambda H: self._synced_core().visible_given_hidden(self._rows(H), "sample", seed)
+            h,
+            lambda H: self._synced_core().visible_given_hidden(
+                self._rows(H), "sample", seed, totals
+            ),
         )
-        return v > 0.5 if self.visible == "bernoulli" else v
+        return v > 0.5 if self._visible_layer.is_all("bernoulli") else v
+
+    def _totals(self, v) -> Any:
+        """What the counts of each row add up to, for the compiled code; None without counts."""
+        layer = self._visible_layer
+        if not layer.has("multinomial"):
+            return None
+        return np.ascontiguousarray(layer.totals(v), self.components_.dtype)
 
     def _free_energy(self, v):
         """F(v) = -log sum_h exp(-E(v, h)), of shape (n_samples,)."""
         log_z = self._by_chunks(v, _hidden("log_partition"))
-        if self.visible == "bernoulli":
+        if self._visible_layer.is_all("bernoulli"):
             return -safe_sparse_dot(v, self.intercept_visible_) - log_z
+        machine = self._machine()
 
-        def quadratic(part):
-            deviation = (part.toarray() if sp.issparse(part) else part) - self.intercept_visible_
-            return 0.5 * (deviation**2 * np.exp(-self.log_variance_)).sum(axis=1)
+        def own(part):
+            dense = part.toarray() if sp.issparse(part) else np.asarray(part)
+            return machine.visible_log_weight(dense.astype(np.float64))
 
-        return concatenated(v, quadratic) - log_z
+        return (-concatenated(v, own, _EXACT_ROWS)).astype(log_z.dtype) - log_z
+
+    def _machine(self, total: int = 1) -> Machine:
+        """The parameters in float64, as enumeration wants them."""
+
+        def exact(x):
+            return np.asarray(x, np.float64)
+
+        return Machine(
+            exact(self.components_.T),
+            exact(self.intercept_visible_),
+            exact(self.intercept_hidden_),
+            self._visible_layer,
+            self._hidden_layer,
+            exact(self.log_variance_),
+            exact(self.shape_visible_),
+            exact(self.shape_hidden_),
+            total,
+        )
 
     def _reconstruct(self, X):
-        def both(core, rows):
-            return core.visible_given_hidden(core.hidden_given_visible(rows, "mean"), "mean")
+        core = self._synced_core()
 
-        return self._by_chunks(X, both)
+        def both(part):
+            mean = core.hidden_given_visible(self._rows(part), "mean")
+            return core.visible_given_hidden(mean, "mean", 0, self._totals(part))
+
+        return concatenated(X, both)
 
     def _pseudo_likelihood(self, v, rng) -> np.ndarray:
         seed = np.uint64(seed_from(rng))
@@ -172,24 +243,31 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _flip_likelihood(self, v, feature: np.ndarray) -> np.ndarray:
         """n_features log p(v_i | all others) for the feature i given for each row."""
         index = np.arange(v.shape[0]), feature
+        one = 1 if self._visible_layer.is_all("bernoulli") else 0  # a spin flips to its negative
         if sp.issparse(v):
-            change = 1 - 2 * np.asarray(v[index], dtype=self.components_.dtype).ravel()
+            change = one - 2 * np.asarray(v[index], dtype=self.components_.dtype).ravel()
             flipped = sp.csr_array(v) + sp.csr_array((change, index), shape=v.shape)
             flipped.sum_duplicates()
         else:
             flipped = np.array(v, dtype=self.components_.dtype)
-            flipped[index] = 1 - flipped[index]
+            flipped[index] = one - flipped[index]
         difference = self._free_energy(flipped) - self._free_energy(v)
         return -v.shape[1] * np.logaddexp(0, -difference)
 
     def _exact_pseudo_likelihood(self, v) -> np.ndarray:
         v = v.toarray() if sp.issparse(v) else np.array(v)
+        one = 1 if self._visible_layer.is_all("bernoulli") else 0
         energy, total = self._free_energy(v), np.zeros(len(v))
         for i in range(v.shape[1]):
-            v[:, i] = 1 - v[:, i]
+            v[:, i] = one - v[:, i]
             total -= np.logaddexp(0, energy - self._free_energy(v))
-            v[:, i] = 1 - v[:, i]
+            v[:, i] = one - v[:, i]
         return total
+
+    def _has_pseudo_likelihood(self) -> bool:
+        """Whether visible units flip between two states: all Bernoulli or all spins."""
+        layer = self._visible_layer
+        return layer.is_all("bernoulli") or layer.is_all("spin")
 
     # ------------------------------------------------------------------ files
 
@@ -204,6 +282,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "intercept_hidden": self.intercept_hidden_,
             "intercept_visible": self.intercept_visible_,
             "log_variance": self.log_variance_,
+            "shape_hidden": self.shape_hidden_,
+            "shape_visible": self.shape_visible_,
             "h_samples": self.h_samples_,
             "data_mean": self._data_mean,
         }
@@ -212,19 +292,12 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         best = self._best_state or {}
         for name in set(_LEARNED) & set(best):
             tensors[f"best.{name}"] = np.ascontiguousarray(best[name])
-        # Not the paths: a file from elsewhere must not name what the next fit reads or writes.
-        parameters = {}
-        for name, value in self.get_params(deep=False).items():
-            if isinstance(value, (np.generic, np.ndarray)):
-                value = value.tolist()
-            if isinstance(value, (bool, int, float, str, list, tuple, type(None))) and name not in (
-                "checkpoint",
-                "resume",
-                "callbacks",
-            ):
-                parameters[name] = value
+        if self._chain_totals is not None:
+            tensors["chain_totals"] = self._chain_totals
+        if self._imputed is not None:
+            tensors["imputed"] = self._imputed
         meta = {
-            "parameters": parameters,
+            "parameters": parameters_of(self),
             "seed": str(self._seed),
             "step": self._step,
             "n_iter": self.n_iter_,
@@ -239,20 +312,29 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         components = np.asarray(tensors["components"])
         hiddens, visibles = components.shape
         chains = tensors["h_samples"].shape[0]
-        packed = _core.Rbm(visibles, hiddens, False, components.dtype.name, components.dtype.name)
+        name = components.dtype.name
+        layers = (
+            Layer.of(self.visible, visibles, "visible").core(),
+            Layer.of(self.hidden, hiddens, "hidden").core(),
+        )
+        packed = _core.Rbm(*layers, name, name)
         shapes = {
             "components": (hiddens, visibles),
             "intercept_hidden": (hiddens,),
             "intercept_visible": (visibles,),
             "log_variance": (visibles,),
+            "shape_hidden": (2, hiddens),
+            "shape_visible": (2, visibles),
             "data_mean": (visibles,),
             "h_samples": (chains, hiddens),
+            "chain_totals": (chains,),
+            "imputed": tensors["imputed"].shape[:1] if "imputed" in tensors else (0,),
             **{f"optimizer.{name}": x.shape for name, x in packed.get_state().items()},
         }
         shapes.update({f"best.{name}": shapes[name.rstrip("_")] for name in _LEARNED})
         for name, shape in shapes.items():
             if name not in tensors:
-                if name.startswith(("optimizer.", "best.")):
+                if name.startswith(("optimizer.", "best.", "chain_totals", "imputed")):
                     continue
                 raise ValueError(f"the file has no tensor {name!r}")
             tensor = tensors[name]
@@ -267,6 +349,10 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.intercept_hidden_ = np.array(tensors["intercept_hidden"])
         self.intercept_visible_ = np.array(tensors["intercept_visible"])
         self.log_variance_ = np.array(tensors["log_variance"])
+        self.shape_hidden_ = np.array(tensors["shape_hidden"])
+        self.shape_visible_ = np.array(tensors["shape_visible"])
+        self._chain_totals = tensors.get("chain_totals")
+        self._imputed = tensors.get("imputed")
         self.h_samples_ = np.array(tensors["h_samples"])
         self._data_mean = np.array(tensors["data_mean"])
         self._optimizer = {
@@ -288,13 +374,14 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     @classmethod
     def _from_state(cls, tensors, meta):
-        model = cls(**meta["parameters"])
+        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
         model._set_state(tensors, meta)
         return model
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._may_miss
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -313,12 +400,12 @@ def checked_states(x, name: str, dtype, n_units: int):
     return x
 
 
-def concatenated(X, function) -> np.ndarray:
+def concatenated(X, function, rows: int = _CHUNK_ROWS) -> np.ndarray:
     """function of the rows, a bounded number at a time, put together again."""
     n = X.shape[0]
-    if n <= _CHUNK_ROWS:
+    if n <= rows:
         return function(X)
-    return np.concatenate([function(X[i : i + _CHUNK_ROWS]) for i in range(0, n, _CHUNK_ROWS)])
+    return np.concatenate([function(X[i : i + rows]) for i in range(0, n, rows)])
 
 
 def _canonical(X):

@@ -15,6 +15,8 @@ from sklearn.utils import check_random_state
 from .. import _core
 from ..io import load_state, save_model
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
+from ..units import Layer
+from ._missing import Missing
 from ._rbm_core import RBMCore, concatenated, seed_from
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
 
@@ -83,7 +85,6 @@ class RBMTraining(RBMCore):
             integer(name, low)
         integer("checkpoint_every", 1)
         option("method", ("pcd", "cd"))
-        option("visible", ("bernoulli", "gaussian"))
         option("precision", ("auto", "float32", "float64", "bfloat16", "int16"))
         option("device", ("auto", "cpu"))
         for name in ("centering", "learn_sigma", "shuffle"):
@@ -133,6 +134,29 @@ class RBMTraining(RBMCore):
             raise ValueError(f"momentum is {momentum} in epoch {epoch}; expected a value in [0, 1)")
         return rate, momentum
 
+    def _check_units(self, n_features: int) -> None:
+        """Refuses layers that don't fit the data or the other arguments."""
+        visible = Layer.of(self.visible, n_features, "visible")
+        hidden = Layer.of(self.hidden, self.n_components, "hidden")
+        if hidden.has("multinomial"):
+            raise ValueError("hidden has ReplicatedSoftmax units; expected them in visible only")
+        if sum(unit.kind == "multinomial" for unit, _ in visible.parts) > 1:
+            raise ValueError("visible has several parts of ReplicatedSoftmax units; expected one")
+        if self.centering and visible.has("multinomial"):
+            raise ValueError(
+                "centering is True, but visible has ReplicatedSoftmax units, whose rows add up to "
+                "different numbers; expected False"
+            )
+        for name, wanted in (
+            ("sparsity_target", self.sparsity_target is not None),
+            ("precision", self.precision == "int16"),
+        ):
+            if wanted and not hidden.is_all("bernoulli"):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, which needs Bernoulli hidden units; "
+                    f"hidden is {self.hidden!r}"
+                )
+
     # ------------------------------------------------------------------ training
 
     def _initialise(self, n_features: int, dtype, rng: np.random.RandomState) -> None:
@@ -143,8 +167,14 @@ class RBMTraining(RBMCore):
         self.intercept_hidden_ = np.zeros(self.n_components, dtype)
         self.intercept_visible_ = np.zeros(n_features, dtype)
         self.log_variance_ = np.zeros(n_features, dtype)
+        self.shape_hidden_ = np.zeros((2, self.n_components), dtype)
+        self.shape_visible_ = np.zeros((2, n_features), dtype)
         self.h_samples_ = np.zeros((self.batch_size, self.n_components), dtype)
+        self._chain_totals = self._imputed = None
         self._start_draws(rng)
+        if not self._hidden_layer.is_all("bernoulli"):
+            draws = np.random.default_rng([self._seed, 5])
+            self.h_samples_ += self._hidden_layer.sample(np.zeros(self.h_samples_.shape), draws)
         self._step = 0
         self._optimizer = None
         self._best_state = None
@@ -162,6 +192,8 @@ class RBMTraining(RBMCore):
         """A compiled machine holding parameters and everything training carries along."""
         core = self._synced_core(training=True)
         core.set_chains(np.ascontiguousarray(self.h_samples_, self.components_.dtype))
+        if self._chain_totals is not None:
+            core.set_chain_totals(self._chain_totals)
         core.seed, core.step = self._seed, self._step
         if self._optimizer is None:
             fresh = {name: np.zeros_like(old) for name, old in core.get_state().items()}
@@ -177,6 +209,7 @@ class RBMTraining(RBMCore):
             self.intercept_hidden_,
             self.log_variance_,
         ) = core.get_parameters()
+        self.shape_visible_, self.shape_hidden_ = core.get_shapes()
         self.h_samples_ = core.get_chains()
         self._optimizer, self._step = core.get_state(), core.step
 
@@ -249,14 +282,18 @@ class RBMTraining(RBMCore):
         self._check_parameters()
         if is_stream(X):
             return self._fit_stream(X, row_weight)
-        X = self._validate(X, reset=True)
+        X = self._validate(X, reset=True, missing=True)
         if row_weight is not None:
             row_weight = _check_row_weight(row_weight, X, X.dtype)
+        X, missing = self._checked_rows(X)
         rng = check_random_state(self.random_state)
         self._initialise(X.shape[1], X.dtype, rng)
-        self._data_mean = _mean_row(X)
+        self._data_mean = _mean_row(X) if missing is None else missing.mean
+        self._start_totals(X)
         if self.resume is not None:
             self._resume(self.resume, X.shape[1], X.dtype)
+        if missing is not None:
+            missing.start(self)
 
         rows, held_out = np.arange(X.shape[0]), None
         if self.validation_fraction is not None:
@@ -273,6 +310,8 @@ class RBMTraining(RBMCore):
             order = rows
             if self.shuffle:
                 order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
+            if missing is not None:
+                missing.redraw(self, epoch)
             with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
                 self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
 
@@ -280,6 +319,23 @@ class RBMTraining(RBMCore):
         validate = None if held_out is None else functools.partial(self._validate_rows, X, held_out)
         self._run(train, lambda epoch: self._measure(monitor, validate))
         return self
+
+    def _checked_rows(self, X) -> tuple[Any, Missing | None]:
+        """Rows that the units can have, and what is missing of them (then X is a filled copy)."""
+        self._check_units(X.shape[1])
+        layer = Layer.of(self.visible, X.shape[1], "visible")
+        missing = Missing.of(X, layer)
+        if missing is None:
+            layer.check(X, "X")
+            return X, None
+        return missing.X, missing
+
+    def _start_totals(self, X) -> None:
+        """Gives chains of counts the lengths of rows of the data."""
+        layer = self._visible_layer
+        if layer.has("multinomial"):
+            rows = np.random.default_rng([self._seed, 6]).integers(X.shape[0], size=self.batch_size)
+            self._chain_totals = layer.totals(X[np.sort(rows)]).astype(X.dtype)
 
     def _run(self, train, measure) -> None:
         """The epochs that are left, through the common loop."""
@@ -308,7 +364,10 @@ class RBMTraining(RBMCore):
             "intercept_visible_",
             "intercept_hidden_",
             "log_variance_",
+            "shape_hidden_",
+            "shape_visible_",
             "h_samples_",
+            "_imputed",
             "_optimizer",
             "_step",
             "n_iter_",
@@ -335,14 +394,14 @@ class RBMTraining(RBMCore):
 
     def _measure(self, X, validate=None) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        if self.visible == "bernoulli":
+        if self._has_pseudo_likelihood():
             metrics["pseudo_log_likelihood"] = self._monitored_likelihood(X)
         else:
             metrics["reconstruction_error"] = float(self._row_errors(X).mean(dtype=np.float64))
         if validate is not None:
             energy, score = validate()
             metrics["free_energy_gap"] = energy - float(self._free_energy(X).mean(dtype=np.float64))
-            if self.visible == "bernoulli":
+            if self._has_pseudo_likelihood():
                 metrics["validation_pseudo_log_likelihood"] = score
             else:
                 metrics["validation_reconstruction_error"] = -score
@@ -355,7 +414,7 @@ class RBMTraining(RBMCore):
 
         def both(positions: np.ndarray) -> np.ndarray:
             part = X[rows[positions]]
-            if self.visible == "bernoulli":
+            if self._has_pseudo_likelihood():
                 score = self._flip_likelihood(part, feature[positions])
             else:
                 score = -self._row_errors(part)
@@ -390,13 +449,16 @@ class RBMTraining(RBMCore):
                 )
         stream = Stream(batches, self.batch_size, self.n_iter, f"n_iter is {self.n_iter}")
         head = self._validate(stream.head, reset=True)
+        self._check_units(head.shape[1])
         self._initialise(head.shape[1], head.dtype, check_random_state(self.random_state))
         self._data_mean = _mean_row(head)
+        self._start_totals(head)
         if self.resume is not None:
             self._resume(self.resume, head.shape[1], head.dtype)
         monitor = head[:_MONITOR_ROWS]
 
         def rows(epoch: int, X, order, block: int, tick) -> None:
+            self._visible_layer.check(X, "X")
             before = block * BLOCK_BATCHES
             self._train_rows(X, order, None, epoch - 1, self.batch_size, tick, before)
 
@@ -422,10 +484,13 @@ class RBMTraining(RBMCore):
         self._check_parameters()
         first = not hasattr(self, "components_")
         X = self._validate(X, reset=first)
+        self._check_units(X.shape[1])
+        Layer.of(self.visible, X.shape[1], "visible").check(X, "X")
         if first:
             self.random_state_ = check_random_state(self.random_state)
             self._initialise(X.shape[1], X.dtype, self.random_state_)
             self._data_mean = _mean_row(X)
+            self._start_totals(X)
         dtype = self.components_.dtype
         if row_weight is not None:
             row_weight = _check_row_weight(row_weight, X, dtype)

@@ -55,6 +55,8 @@ class BernoulliRBM(RBM):
 
     _rng: np.random.RandomState | None  # what training draws from
 
+    _may_miss = False
+
     def __init__(
         self,
         n_components=256,
@@ -77,8 +79,10 @@ class BernoulliRBM(RBM):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.visible != "bernoulli":
-            raise ValueError(f"visible is {self.visible!r}; expected 'bernoulli', or the class RBM")
+        for name in ("visible", "hidden"):
+            value = getattr(self, name)
+            if value != "bernoulli":
+                raise ValueError(f"{name} is {value!r}; expected 'bernoulli', or the class RBM")
 
     # ------------------------------------------------------------------ random numbers
 
@@ -108,7 +112,7 @@ class BernoulliRBM(RBM):
         p = self._mean_hiddens(v)
         return rng.random_sample(p.shape) < p
 
-    def _sample_visibles(self, h, rng):
+    def _sample_visibles(self, h, rng, totals=None):
         p = self._mean_visibles(h)
         return rng.random_sample(p.shape) < p
 

@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..io import register_model
-from ..likelihood import Estimate, Machine, annealed_log_partition
+from ..likelihood import Estimate, annealed_log_partition
+from ._missing import Missing
 from ._rbm_core import checked_states, concatenated, seed_from
 from ._rbm_training import RBMTraining
 
@@ -18,9 +19,10 @@ __all__ = ["RBM"]
 
 
 class RBM(RBMTraining):
-    """Restricted Boltzmann machine with Bernoulli hidden units.
+    """Restricted Boltzmann machine.
 
-    Bernoulli visibles: ``E(v, h) = -a'v - b'h - v'W h``. Gaussian visibles:
+    ``E(v, h) = -a'v - b'h - v'W h - sum log w(v_i) - sum log w(h_j)``, with the weights w of the
+    kinds of unit (:mod:`unsupfast.units`; 1 for Bernoulli units). Gaussian visibles:
     ``E(v, h) = sum_i (v_i - a_i)^2 / (2 s_i^2) - b'h - (v / s^2)'W h``. Trained by contrastive
     divergence [1]_ or persistent contrastive divergence [2]_, optionally with the centred
     gradient [3]_.
@@ -47,10 +49,13 @@ class RBM(RBMTraining):
         Where the model's samples come from: chains that persist, or ``k`` steps from the data.
     k : int, sequence of int or callable, default=1
         Gibbs steps per update; a schedule like ``learning_rate``.
-    visible : {"bernoulli", "gaussian"}, default="bernoulli"
-        Visible units. Bernoulli takes values in [0, 1] as probabilities; values outside are not
-        refused, as in scikit-learn, but have no probabilistic meaning. Gaussian units learn one
-        variance per unit, bounded to [exp(-7), exp(4)]; standardise the data.
+    visible, hidden : {"bernoulli", "gaussian", "spin", "relu", "drelu", "replicated_softmax"}\
+ or an object of :mod:`unsupfast.units`, default="bernoulli"
+        Kinds of units; ``units.Softmax(n)`` makes groups of which one is on, ``units.Mixed`` puts
+        several kinds into a layer. Bernoulli visibles take values in [0, 1] as probabilities;
+        values outside are not refused, as in scikit-learn, but have no probabilistic meaning.
+        Gaussian visibles learn one variance per unit, bounded to [exp(-7), exp(4)]; standardise
+        the data. Word counts ("replicated_softmax") are for visible units.
     momentum : float, sequence or callable, default=0.0
         In [0, 1).
     weight_decay, l1 : float, default=0.0
@@ -95,13 +100,15 @@ class RBM(RBMTraining):
     intercept_hidden_ : ndarray of shape (n_components,)
     intercept_visible_ : ndarray of shape (n_features,)
     log_variance_ : ndarray of shape (n_features,)
-        Log variances of Gaussian visibles (zeros for Bernoulli).
+        Log variances of Gaussian visibles (zeros for others).
+    shape_visible_, shape_hidden_ : ndarray of shape (2, n_features) and (2, n_components)
+        Gaps and asymmetries of double rectified units (zeros for others).
     h_samples_ : ndarray of shape (batch_size, n_components)
         States of the persistent chains.
     history_ : dict of str to list
         One value per epoch: ``epoch``, ``seconds``, ``pseudo_log_likelihood`` (nats per sample, on
-        up to 1000 training rows; Bernoulli) or ``reconstruction_error`` (mean squared; Gaussian),
-        and the held-out measures.
+        up to 1000 training rows; Bernoulli or spin visibles) or ``reconstruction_error`` (mean
+        squared; others), and the held-out measures.
     n_iter_ : int
         Epochs done.
     n_features_in_ : int
@@ -135,6 +142,7 @@ class RBM(RBMTraining):
         method="pcd",
         k=1,
         visible="bernoulli",
+        hidden="bernoulli",
         momentum=0.0,
         weight_decay=0.0,
         l1=0.0,
@@ -161,6 +169,7 @@ class RBM(RBMTraining):
         self.method = method
         self.k = k
         self.visible = visible
+        self.hidden = hidden
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.l1 = l1
@@ -179,18 +188,23 @@ class RBM(RBMTraining):
         self.resume = resume
 
     def transform(self, X):
-        """Hidden activities P(h=1|v=X).
+        """Mean hidden activities: P(h=1|v=X) of Bernoulli units.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            NaN where a value is missing: then means over 200 Gibbs steps, given the others.
 
         Returns
         -------
         H : ndarray of shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        return self._mean_hiddens(self._validate(X, reset=False))
+        X = self._validate(X, reset=False, missing=True)
+        missing = Missing.of(X, self._visible_layer, fitted=True)
+        if missing is None:
+            return self._mean_hiddens(X)
+        return missing.hidden_means(self, steps=200, burn_in=50, seed=self._seed)
 
     def inverse_transform(self, H):
         """Mean of the visible layer given hidden activities.
@@ -202,6 +216,7 @@ class RBM(RBMTraining):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
+            Of counts the distribution over what is counted.
         """
         check_is_fitted(self)
         if sp.issparse(H):
@@ -236,16 +251,18 @@ class RBM(RBMTraining):
         Returns
         -------
         v_new : ndarray of shape (n_samples, n_features)
-            Boolean, or real for Gaussian visibles.
+            Boolean for Bernoulli visibles.
         """
         check_is_fitted(self)
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         v = checked_states(v, "v", self.components_.dtype, self.components_.shape[1])
         h = self._sample_hiddens(v, self.random_state_)
-        return self._sample_visibles(h, self.random_state_)
+        return self._sample_visibles(h, self.random_state_, self._totals(np.atleast_2d(v)))
 
-    def sample(self, n_samples=1, steps=1000, *, clamp=None, mean=False, random_state=None):
+    def sample(
+        self, n_samples=1, steps=1000, *, clamp=None, mean=False, total=100, random_state=None
+    ):
         """Draw from the model by Gibbs sampling.
 
         Parameters
@@ -257,6 +274,8 @@ class RBM(RBMTraining):
             Values to hold fixed, NaN where free: samples of the conditional distribution.
         mean : bool, default=False
             Return the conditional means of the last step, not the states.
+        total : int, default=100
+            What the counts of a row add up to, where visible units are counts.
         random_state : int, RandomState instance or None, default=None
             None means that of the estimator.
 
@@ -271,7 +290,8 @@ class RBM(RBMTraining):
         rng = check_random_state(self.random_state if random_state is None else random_state)
         dtype, n_features = self.components_.dtype, self.components_.shape[1]
         generator = np.random.default_rng(seed_from(rng))
-        start = self._machine().sample_base(n_samples, self._base_bias(), generator).astype(dtype)
+        machine = self._machine(total)
+        start = machine.sample_base(n_samples, self._base_bias(), generator).astype(dtype)
         mask = None
         if clamp is not None:
             try:
@@ -296,14 +316,14 @@ class RBM(RBMTraining):
     def score_samples(self, X):
         """A score of each row that is larger for rows more like the training data.
 
-        Bernoulli visibles: the stochastic pseudo-likelihood, with one feature of the row flipped,
-        as in scikit-learn; which one depends on the row and on ``random_state``. Gaussian visibles:
+        Bernoulli or spin visibles: the stochastic pseudo-likelihood, with one feature of the row
+        flipped, as in scikit-learn; which one depends on the row and on ``random_state``. Others:
         minus the free energy, that is the log density up to log Z.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Binary values for Bernoulli visibles.
+            Binary values for Bernoulli visibles, -1 and 1 for spins.
 
         Returns
         -------
@@ -312,7 +332,7 @@ class RBM(RBMTraining):
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        if self.visible == "gaussian":
+        if not self._has_pseudo_likelihood():
             return -self._free_energy(X)
         return self._pseudo_likelihood(X, check_random_state(self.random_state))
 
@@ -326,9 +346,10 @@ class RBM(RBMTraining):
             Flip every feature of every row (n_features passes) instead of one drawn at random.
         """
         check_is_fitted(self)
-        if self.visible != "bernoulli":
+        if not self._has_pseudo_likelihood():
             raise ValueError(
-                f"pseudo_log_likelihood needs visible='bernoulli'; this model has {self.visible!r}"
+                "pseudo_log_likelihood needs visible='bernoulli' or 'spin'; this model has "
+                f"{self.visible!r}"
             )
         if not exact:
             return float(self.score_samples(X).mean())
@@ -350,18 +371,9 @@ class RBM(RBMTraining):
         check_is_fitted(self)
         return self._free_energy(self._validate(X, reset=False))
 
-    def _machine(self) -> Machine:
-        return Machine(
-            self.components_.T.astype(np.float64),
-            self.intercept_visible_.astype(np.float64),
-            self.intercept_hidden_.astype(np.float64),
-            self.log_variance_.astype(np.float64) if self.visible == "gaussian" else None,
-        )
-
     def _base_bias(self) -> np.ndarray:
-        # logits of the mean of the data, kept away from 0 and 1: annealing starts near the data
-        p = np.clip(self._data_mean.astype(np.float64), 0.005, 0.995)
-        return np.log(p / (1 - p))
+        # fields at which units have the mean of the data: annealing starts near them
+        return self._visible_layer.field_of_mean(self._data_mean.astype(np.float64))
 
     def log_partition(
         self,
@@ -370,6 +382,7 @@ class RBM(RBMTraining):
         n_chains=100,
         n_temperatures=10_000,
         start=None,
+        total=1,
         random_state=None,
     ) -> Estimate:
         """Log of the partition function.
@@ -379,12 +392,14 @@ class RBM(RBMTraining):
         method : {"ais", "reverse_ais", "exact"}, default="ais"
             Annealed importance sampling from the base-rate machine (a stochastic lower bound), the
             reverse from samples of the model (a stochastic upper bound), or enumeration of the
-            smaller layer (at most 22 units).
+            smaller layer of discrete units (at most 2^22 joint states).
         n_chains : int, default=100
         n_temperatures : int, default=10000
         start : array-like of shape (n_chains, n_features) or None, default=None
             For "reverse_ais": samples of the model. None draws them exactly where a layer can be
             enumerated, else runs 5000 Gibbs steps, which is approximate.
+        total : int, default=1
+            What the counts of a row add up to, where visible units are counts: log Z depends on it.
         random_state : int, RandomState instance or None, default=None
 
         Returns
@@ -393,7 +408,9 @@ class RBM(RBMTraining):
             ``value`` and 95 % ``interval`` in nats.
         """
         check_is_fitted(self)
-        machine = self._machine()
+        if not isinstance(total, numbers.Integral) or total < 1:
+            raise ValueError(f"total is {total!r}; expected a positive integer")
+        machine = self._machine(int(total))
         if method == "exact":
             value = machine.log_partition()
             return Estimate(value, (value, value), "exact")
@@ -415,13 +432,13 @@ class RBM(RBMTraining):
             if machine.enumerable():
                 start = machine.sample_exact(n_chains, generator)
             else:
-                start = self.sample(n_chains, 5000, random_state=rng)
+                start = self.sample(n_chains, 5000, total=total, random_state=rng)
         return annealed_log_partition(
             self._synced_core(),
             machine,
             reverse=method == "reverse_ais",
             start=start,
-            base_bias=self._base_bias() if self.visible == "bernoulli" else machine.visible_bias,
+            base_bias=self._base_bias(),
             n_chains=n_chains,
             n_temperatures=n_temperatures,
             dtype=self.components_.dtype,
@@ -441,10 +458,49 @@ class RBM(RBMTraining):
         -------
         Estimate
         """
-        mean = -float(np.mean(self.free_energy(X), dtype=np.float64))
-        log_z = self.log_partition(method, **options)
-        low, high = log_z.interval
-        return Estimate(mean - log_z.value, (mean - high, mean - low), log_z.method)
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        mean = -float(np.mean(self._free_energy(X), dtype=np.float64))
+        totals = np.broadcast_to(self._visible_layer.totals(X), X.shape[0])
+        value, low, high = 0.0, 0.0, 0.0
+        # rows of different lengths have partition functions of their own
+        for total, share in zip(*np.unique(totals, return_counts=True), strict=True):
+            log_z = self.log_partition(method, **{"total": int(total), **options})
+            weight = share / len(totals)
+            value += weight * log_z.value
+            low, high = low + weight * log_z.interval[0], high + weight * log_z.interval[1]
+        return Estimate(mean - value, (mean - high, mean - low), log_z.method)
+
+    # ------------------------------------------------------------------ missing values
+
+    def impute(self, X, steps=1000, *, burn_in=100, random_state=None):
+        """Fills in missing values with their means given the observed ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN where a value is missing.
+        steps : int, default=1000
+            Gibbs steps that conditional means are averaged over.
+        burn_in : int, default=100
+            Gibbs steps before those.
+        random_state : int, RandomState instance or None, default=None
+            None means that of the estimator.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        for name, value, least in (("steps", steps, 1), ("burn_in", burn_in, 0)):
+            if not isinstance(value, numbers.Integral) or value < least:
+                raise ValueError(f"{name} is {value!r}; expected an integer of at least {least}")
+        X = self._validate(X, reset=False, missing=True)
+        missing = Missing.of(X, self._visible_layer, fitted=True)
+        if missing is None:
+            return X
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        return missing.means(self, steps, burn_in, seed_from(rng))
 
 
 register_model(RBM)
