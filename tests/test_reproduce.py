@@ -20,6 +20,7 @@ RUNS = [
     ("deep_autoencoder", "--rows 200 --epochs 2", "deep-autoencoder-30", True),
     ("deep_autoencoder", "--rows 200 --epochs 1 --code 2 --loss mse", "deep-autoencoder-2", True),
     ("classifiers", "--rows 200 --epochs 1 --pretrain-epochs 1", CLASSIFIERS, False),
+    ("dbn_classifier", "--rows 200 --epochs 1 --pretrain-epochs 1", "dbn-classifier-hinton", True),
     ("documents", "--rows 1100 --epochs 1", "documents", True),
     ("linear_autoencoder", "--set digits --epochs 2", "linear-autoencoder-digits", False),
 ]

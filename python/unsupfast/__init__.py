@@ -14,6 +14,8 @@ from .models.autoencoder_variants import (
 )
 from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
+from .models.dbn import DBN
+from .models.dbn_estimators import DBNClassifier, DBNRegressor
 from .models.detector import AnomalyDetector
 from .models.rbm import RBM
 from .models.vae import VAE
@@ -23,6 +25,7 @@ from .training import DivergenceError, Event
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "DBN",
     "L1",
     "RBM",
     "VAE",
@@ -31,6 +34,8 @@ __all__ = [
     "BernoulliRBM",
     "Contractive",
     "ContractiveAutoencoder",
+    "DBNClassifier",
+    "DBNRegressor",
     "DenoisingAutoencoder",
     "DivergenceError",
     "Event",
