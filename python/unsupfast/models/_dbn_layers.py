@@ -65,9 +65,10 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return count
         if not isinstance(layer, numbers.Integral) or isinstance(layer, bool):
             raise TypeError(f"layer is {layer!r}; expected an integer or None")
-        if not 1 <= layer <= count:
+        depth = int(layer)
+        if not 1 <= depth <= count:
             raise ValueError(f"layer is {layer}; expected one from 1 to {count}")
-        return int(layer)
+        return depth
 
     def _below_top(self, rows: Any) -> Any:
         """Mean activities of the layer below the top."""
@@ -204,7 +205,7 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _one_hot(self, name: str, y: Any) -> np.ndarray:
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"{name} has {unknown[0]!r}, which is not among the classes")
+            raise ValueError(f"{name} has {unknown.tolist()[0]!r}, which is not among the classes")
         return (np.asarray(y)[:, None] == self.classes_).astype(self.layers_[0].components_.dtype)
 
     def _checked_labels(self, y: Any, n: int) -> np.ndarray:
@@ -290,10 +291,10 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     ) -> Estimate:
         """Variational lower bound of the mean log-likelihood of X [1]_.
 
-        ``E_q[log p(x, h)] + H(q)`` with the recognition distribution q of the layers below the
-        top: expectations over states drawn from it, entropies in closed form, log Z of the top
-        machine by annealed importance sampling. It equals the log-likelihood where q is the true
-        posterior, as it is for a single layer.
+        ``E_q[log p(x, h) - log q(h|x)]`` with the recognition distribution q of the layers below
+        the top, over states drawn from it, and log Z of the top machine by annealed importance
+        sampling. It equals the log-likelihood where q is the true posterior, as it is for a single
+        layer.
 
         Parameters
         ----------
@@ -341,14 +342,14 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return Estimate(mean - log_z.value, (mean - high, mean - low), log_z.method)
 
     def _bound(self, rows: Any, labels: Any, rng: np.random.Generator) -> np.ndarray:
-        """One draw of ``log p*(x, h) - log q(h|x)`` with entropies in place of ``-log q``."""
+        """One draw of ``log p*(x, h) - log q(h|x)``, constant where q is the posterior."""
         bound: Any = 0.0
         lower = self.generative_layers_[:-1]
         for recognition, generative in zip(self.layers_[:-1], lower, strict=True):
             q = recognition.transform(rows)
-            entropy = special.entr(q) + special.entr(1 - q)
             states = (rng.random(q.shape) < q).astype(q.dtype)
-            bound = bound + _log_visibles(generative, rows, states) + entropy.sum(axis=1)
+            log_q = special.xlogy(states, q) + special.xlog1py(1 - states, -q)
+            bound = bound + _log_visibles(generative, rows, states) - log_q.sum(axis=1)
             rows = states
         if labels is not None:
             hstack = sp.hstack if sp.issparse(rows) else np.hstack

@@ -266,8 +266,12 @@ class DBN(DBNLayers):
         def fit(i: int, rows: Any) -> None:
             if i < self._finished:
                 return
-            if i == top == 0 and joined:
+            if i == top == 0 and targets is not None:
                 rows = (sp.hstack if sp.issparse(rows) else np.hstack)([rows, targets])
+
+            if i and self.activities == "sample" and machines[i].precision == "auto":
+                # batches of streams are float32, which holds states, but not parameters
+                machines[i].set_params(precision=self.layers_[0].components_.dtype.name)
 
             def inputs(passes: int = 0) -> Any:
                 if i == 0 or self.activities == "mean":
@@ -369,7 +373,7 @@ class DBN(DBNLayers):
                         f"{rbm.n_components}"
                     )
             for attribute in ("n_features_in_", "classes_"):
-                found, expected = getattr(self, attribute, None), before.get(attribute)
+                found, expected = getattr(self, attribute, ()), before.get(attribute)
                 if expected is not None and not np.array_equal(found, expected):
                     raise ValueError(f"its {attribute} is {found}; expected {expected}")
         except (KeyError, TypeError, ValueError) as error:

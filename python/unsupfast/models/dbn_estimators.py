@@ -288,6 +288,11 @@ None, default=None
         z = z.astype(self._dtype)
         return z[:, 0] if self._flat else z
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
 
 def _is_fitted(network: DBN) -> bool:
     return network.__sklearn_is_fitted__()
