@@ -461,3 +461,130 @@ def test_labels_are_learned_and_drawn_from(activities, widths):
     assert drawn.shape == (60, 64)
     assert (dbn.predict(drawn) == np.repeat(["digit 0", "digit 1", "digit 7"], 20)).mean() > 0.4
     assert dbn.reconstruct(X[:3]).shape == (3, 64)
+
+
+# ------------------------------------------------------------------------------ up-down
+
+
+def plain_up_down(dbn, v, y, rate, k):
+    """Parameters after one update of the algorithm, in plain NumPy, and its random numbers."""
+    seed = np.random.default_rng([dbn._seed, 6]).integers(2**31)
+    high, low = np.random.RandomState(seed).randint(0, 2**32, size=2, dtype=np.uint64)
+    rng = np.random.default_rng([int(high) << 32 | int(low), 6, 0])
+
+    def drawn(p):
+        return (rng.random(p.shape, np.float32) < p).astype(float)
+
+    lower, top = dbn.layers_[:-1], dbn.layers_[-1]
+    W, b, c = top.components_.T, top.intercept_visible_, top.intercept_hidden_
+    awake = [v]
+    for rbm in lower:
+        awake.append(drawn(sigmoid(awake[-1] @ rbm.components_.T + rbm.intercept_hidden_)))
+    first = awake[-1] if y is None else np.hstack([awake[-1], y])
+    labels = first.shape[1] - awake[-1].shape[1]
+    last = first
+    for _ in range(k):
+        z = drawn(sigmoid(last @ W + c)) @ W.T + b
+        last = drawn(sigmoid(z))
+        if labels:
+            chosen = (z[:, -labels:] + rng.gumbel(size=(len(z), labels))).argmax(axis=1)
+            last[:, -labels:] = np.eye(labels)[chosen]
+    dream = [last[:, : last.shape[1] - labels]]
+    for i, rbm in reversed(list(enumerate(lower))):
+        p = sigmoid(dream[0] @ rbm.components_ + rbm.intercept_visible_)
+        dream.insert(0, drawn(p) if i else p)
+    r = rate / len(v)
+    recognition, generative = [], []
+    for i, rbm in enumerate(lower):
+        off = awake[i] - sigmoid(awake[i + 1] @ rbm.components_ + rbm.intercept_visible_)
+        generative.append(
+            (rbm.components_ + r * awake[i + 1].T @ off, rbm.intercept_visible_ + r * off.sum(0))
+        )
+        off = dream[i + 1] - sigmoid(dream[i] @ rbm.components_.T + rbm.intercept_hidden_)
+        recognition.append(
+            (rbm.components_ + r * off.T @ dream[i], rbm.intercept_hidden_ + r * off.sum(0))
+        )
+    h0, hk = sigmoid(first @ W + c), sigmoid(last @ W + c)
+    weights = (W + r * (first.T @ h0 - last.T @ hk)).T
+    bias = b + r * (first - last).sum(0), c + r * (h0 - hk).sum(0)
+    return recognition, generative, weights, bias
+
+
+@pytest.mark.parametrize("widths", [(5,), (6, 4), (5, 7, 3)])
+@pytest.mark.parametrize("labels", [False, True])
+def test_up_down_is_the_algorithm(widths, labels):
+    dbn, V = random_network((6, *widths), labels=labels)
+    y = np.arange(len(V)) % 3
+    expected = plain_up_down(dbn, V, np.eye(3)[y] if labels else None, 0.3, 2)
+    options = {"learning_rate": 0.3, "k": 2, "batch_size": 64, "n_iter": 1, "shuffle": False}
+    assert dbn.up_down(V, y if labels else None, **options) is dbn
+    for found, (weights, bias) in zip(dbn.layers_, expected[0], strict=False):
+        np.testing.assert_allclose(found.components_, weights, rtol=1e-10)
+        np.testing.assert_allclose(found.intercept_hidden_, bias, rtol=1e-10)
+    for found, (weights, bias) in zip(dbn.generative_layers_, expected[1], strict=False):
+        np.testing.assert_allclose(found.components_, weights, rtol=1e-10)
+        np.testing.assert_allclose(found.intercept_visible_, bias, rtol=1e-10)
+    top = dbn.layers_[-1]
+    np.testing.assert_allclose(top.components_, expected[2], rtol=1e-10)
+    np.testing.assert_allclose(top.intercept_visible_, expected[3][0], rtol=1e-10)
+    np.testing.assert_allclose(top.intercept_hidden_, expected[3][1], rtol=1e-10)
+    assert dbn.generative_layers_[-1] is top
+
+
+def test_up_down_raises_the_likelihood_of_untied_layers(tmp_path):
+    rows = (X[:500] > 0.5).astype(np.float64)[:, 16:26]
+    dbn = uf.DBN((8, 6), n_iter=5, activities="sample", random_state=0).fit(rows)
+    before, bound = exact_log_likelihood(dbn, rows).mean(), exact_bound(dbn, rows).mean()
+    dbn.up_down(rows, n_iter=60, learning_rate=0.1, batch_size=20)
+    after = exact_log_likelihood(dbn, rows).mean()
+    assert after > before + 0.1 and bound < exact_bound(dbn, rows).mean() <= after
+    assert not np.array_equal(dbn.layers_[0].components_, dbn.generative_layers_[0].components_)
+    found = dbn.log_likelihood(np.tile(rows, (4, 1)), method="exact", random_state=0).value
+    assert found == pytest.approx(exact_bound(dbn, rows).mean(), abs=0.02)
+    history = dbn.up_down_history_
+    assert history["wake_loss"][-1] < history["wake_loss"][0]
+    parts = zip(*(history[n] for n in ("wake_loss", "sleep_loss", "free_energy_difference")),
+                strict=True)  # fmt: skip
+    np.testing.assert_allclose(history["loss"], [sum(part) for part in parts], rtol=1e-9)
+    dbn.save(tmp_path / "d.safetensors")
+    other = uf.load(tmp_path / "d.safetensors")
+    assert_same(other, dbn)
+    np.testing.assert_array_equal(
+        other.sample(9, 9, random_state=1), dbn.sample(9, 9, random_state=1)
+    )
+    path = tmp_path / "d.safetensors"
+    with pytest.raises(ValueError, match=r"resume: .*it is of up_down"):
+        uf.DBN((8, 6), resume=path).fit(rows)
+
+
+def test_up_down_resumes(tmp_path):
+    path = tmp_path / "u.safetensors"
+    options = {"learning_rate": 0.05, "momentum": 0.5, "k": (1, 2)}
+    whole = small(labels=True).fit(X, Y).up_down(X, Y, n_iter=4, **options)
+    small(labels=True).fit(X, Y).up_down(X, Y, n_iter=2, checkpoint=path, **options)
+    rest = small(labels=True).fit(X, Y).up_down(X, Y, n_iter=4, resume=path, **options)
+    assert_same(rest, whole)
+    assert rest.up_down_history_["epoch"] == [1, 2, 3, 4]
+    stream = small().fit(X).up_down(Batches(cut(X, 100)), n_iter=2)
+    assert len(stream.up_down_history_["loss"]) == 2
+
+
+def test_errors_of_up_down():
+    dbn = small().fit(X)
+    before = [rbm.components_ for rbm in dbn.layers_]
+    for call, error, message in [
+        (lambda: dbn.up_down(X, Y), ValueError, "y was given"),
+        (lambda: dbn.up_down(X + 1), ValueError, "expected [0, 1]"),
+        (lambda: dbn.up_down(X, k=0), ValueError, "k is 0 in epoch 0"),
+        (lambda: dbn.up_down(X, n_iter=-1), ValueError, "n_iter is -1"),
+        (lambda: dbn.up_down(X, resume="no-such-file"), FileNotFoundError, "no-such-file"),
+        (lambda: dbn.up_down(X, learning_rate=3e38), uf.DivergenceError, "learning_rate"),
+        (lambda: small(labels=True).fit(X, Y).up_down(X), ValueError, "y is None"),
+        (lambda: small(labels=True).fit(X, Y).up_down(Batches([X]), Y), ValueError, "iterable"),
+        (lambda: small(visible="gaussian", learning_rate=1e-3).fit(X).up_down(X), ValueError,
+         "layer 1 has visible='gaussian'"),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=re.escape(message)):
+            call()
+    for rbm, old in zip(dbn.layers_, before, strict=True):
+        np.testing.assert_array_equal(rbm.components_, old)

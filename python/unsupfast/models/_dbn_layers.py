@@ -21,6 +21,7 @@ from ..likelihood import Estimate
 from ._arguments import checked_rows
 from ._greedy import coded
 from ._rbm_core import seed_from
+from ._stream import is_stream
 from .rbm import RBM
 
 __all__ = ["DBNLayers"]
@@ -217,6 +218,16 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ValueError(f"y has {len(y)} labels for {n} rows of X")
         return y
 
+    def _targets(self, X: Any, y: Any) -> np.ndarray | None:
+        """Labels as the network that is trained takes them."""
+        if self._n_joined:
+            if is_stream(X):
+                raise ValueError("X is an iterable of batches; expected rows, which have labels y")
+            return self._one_hot("y", self._checked_labels(y, X.shape[0]))
+        if y is not None:
+            raise ValueError(f"y was given, but {self._without_labels()}")
+        return None
+
     def _by_class(self, rows: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """P(label | activities below the top); the top's total inputs from those and from labels.
 
@@ -323,11 +334,7 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
             raise ValueError(f"n_samples is {n_samples!r}; expected a positive integer")
         X = self._validate(X, reset=False)
-        labels = None
-        if self._n_joined:
-            labels = self._one_hot("y", self._checked_labels(y, X.shape[0]))
-        elif y is not None:
-            raise ValueError(f"y was given, but {self._without_labels()}")
+        labels = self._targets(X, y)
         rng = check_random_state(self.random_state if random_state is None else random_state)
         generator = np.random.default_rng(seed_from(rng))
         log_z = self.layers_[-1].log_partition(method, random_state=rng, **options)

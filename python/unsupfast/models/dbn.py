@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..io import load_state, model_from_state, model_name, register_model, save_model
-from ..training import Event
+from ..training import DivergenceError, Event
 from ._arguments import (
     check_callables,
     check_integer,
@@ -28,6 +29,7 @@ from ._greedy import Sampled, coded, train_layers
 from ._plain import from_plain, parameters_of
 from ._rbm_core import seed_from
 from ._stream import MappedStream, is_stream
+from ._wake_sleep import WakeSleep
 from .rbm import RBM
 
 __all__ = ["DBN"]
@@ -380,6 +382,124 @@ class DBN(DBNLayers):
             self.__dict__.clear()
             self.__dict__.update(before)
             raise ValueError(f"resume: {path} does not fit this network: {error}") from None
+
+    def up_down(
+        self,
+        X,
+        y=None,
+        *,
+        learning_rate=0.01,
+        k=3,
+        momentum=0.0,
+        weight_decay=0.0,
+        batch_size=100,
+        n_iter=10,
+        shuffle=True,
+        callbacks=None,
+        checkpoint=None,
+        checkpoint_every=1,
+        resume=None,
+    ):
+        """Fine-tune all layers as a generative model, by contrastive wake-sleep [1]_.
+
+        Below the top, the weights of recognition and of generation are untied. Up: states drawn by
+        recognition train the generative weights to predict the layer below. At the top: ``k``
+        Gibbs steps, and the update of contrastive divergence; labels are drawn as one softmax.
+        Down: states drawn by generation from there train the recognition weights to predict the
+        layer above.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or iterable of those
+            Values in [0, 1].
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels, of a network that was trained with them.
+        learning_rate : float, sequence, callable or Schedule, default=0.01
+            As for :class:`unsupfast.Autoencoder`; of all weights.
+        k : int, sequence of int or callable, default=3
+            Gibbs steps, by epoch.
+        momentum, weight_decay : float, default=0.0
+        batch_size : int, default=100
+        n_iter : int, default=10
+        shuffle : bool, default=True
+        callbacks, checkpoint, checkpoint_every, resume
+            As for the network, of this training: the file of a checkpoint is its own. Resuming
+            needs the network as it was before.
+
+        Returns
+        -------
+        self : DBN
+            With ``up_down_history_``, a list for each of ``epoch``, ``seconds``, ``loss`` (the sum
+            of the three), ``wake_loss``, ``sleep_loss`` (cross-entropies, nats per row),
+            ``free_energy_difference`` and ``learning_rate``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad arguments, naming the argument.
+        DivergenceError
+            If a parameter stops being finite; the state before that epoch is kept.
+
+        References
+        ----------
+        .. [1] G. Hinton, S. Osindero, Y. Teh. "A fast learning algorithm for deep belief nets".
+               Neural Computation 18, 2006.
+        """
+        check_is_fitted(self)
+        for i, rbm in enumerate(self.layers_):
+            if rbm.visible != "bernoulli":
+                raise ValueError(
+                    f"up_down needs Bernoulli units; layer {i + 1} has visible={rbm.visible!r}"
+                )
+        trainer = WakeSleep(
+            tuple(rbm.components_.shape[0] for rbm in self.layers_),
+            self._n_joined,
+            k=k,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            n_iter=n_iter,
+            shuffle=shuffle,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+            precision=self.layers_[0].components_.dtype.name,
+            verbose=self.verbose,
+            random_state=int(np.random.default_rng([self._seed, 6]).integers(2**31)),
+        )
+        trainer.start(self.layers_[:-1], self.generative_layers_[:-1], self.layers_[-1])
+        trainer._check_parameters()
+        if not is_stream(X):
+            X = self._validate(X, reset=False)
+        targets = self._targets(X, y)
+        try:
+            if is_stream(X):
+                trainer._fit_unlabelled(X)
+            else:
+                trainer._fit(trainer._validate(X, reset=True), targets)
+        except (KeyboardInterrupt, DivergenceError):
+            if hasattr(trainer, "network_"):
+                self._adopt(trainer)
+            raise
+        self._adopt(trainer)
+        return self
+
+    def _adopt(self, trainer: WakeSleep) -> None:
+        """Takes over the parameters, recognition and generation apart."""
+        network = trainer.network_
+        recognition = [copy.deepcopy(rbm) for rbm in self.layers_]
+        generative = [copy.deepcopy(rbm) for rbm in self.generative_layers_[:-1]]
+        for rbm, layer in zip(recognition, [*network.recognition, network.top], strict=True):
+            rbm.components_ = np.asfortranarray(layer.weight.T)
+            rbm.intercept_hidden_ = layer.bias.data.copy()
+        for rbm, layer in zip(generative, network.generative, strict=True):
+            rbm.components_ = np.asfortranarray(layer.weight)
+            rbm.intercept_visible_ = layer.bias.data.copy()
+        recognition[-1].intercept_visible_ = network.top_visible.data.copy()
+        self.layers_, self._untied = recognition, generative
+        self.up_down_history_ = trainer.history_
 
     @property
     def history_(self) -> list[dict[str, list[float]]]:
