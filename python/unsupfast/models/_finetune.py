@@ -112,8 +112,19 @@ class FineTuned(NetworkEstimator):
             return X
         if self.pretrain is None:
             raise ValueError("X_unlabelled was given, but pretrain is None: nothing would use it")
-        if not is_stream(more):
+        if is_stream(more):
+            if iter(more) is more:
+                raise ValueError(
+                    "X_unlabelled is an iterator, which can be read once only; expected an "
+                    "iterable that can be read again"
+                )
+        else:
             more = self._validate(more, reset=False)
+            if sp.issparse(more) != sp.issparse(X):
+                raise ValueError(
+                    f"X_unlabelled is a {type(more).__name__} and X a {type(X).__name__}; expected "
+                    "both sparse or both dense"
+                )
         return ChainedStream((X, more), lambda rows: self._validate(rows, reset=False))
 
     def _outputs(self, X: Any) -> np.ndarray:

@@ -238,7 +238,7 @@ class DBNRegressor(RegressorMixin, PretrainedByDBN):
         }
 
     def _checked_targets(self, y: Any) -> np.ndarray:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}; expected (n_samples,) or (n_samples, k)")
         return y
