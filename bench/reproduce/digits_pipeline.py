@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import minmax_scale
+from sklearn.preprocessing import StandardScaler, minmax_scale
 
 import unsupfast as uf
 
@@ -57,20 +57,22 @@ def main() -> None:
     y = np.tile(digits.target[: args.rows], 5)
     parts = train_test_split(X, y, test_size=0.2, random_state=0)
     train, test, labels, target = parts
-    raw = LogisticRegression(C=100.0, max_iter=1000).fit(train, labels)
+    logistic = LogisticRegression(max_iter=5000)
+    raw = clone(logistic).set_params(C=100.0).fit(train, labels)
     pixels = accuracy_score(target, raw.predict(test))
     accuracies = []
     for seed in args.seeds:
         pipeline = Pipeline(
             [
                 ("rbm", uf.RBM(n_iter=args.epochs, random_state=seed)),
-                ("logistic", LogisticRegression(max_iter=1000)),
+                ("scale", StandardScaler()),
+                ("logistic", clone(logistic)),
             ]
         )
         grid = {
             "rbm__n_components": args.units,
             "rbm__learning_rate": args.rates,
-            "logistic__C": [10.0, 1000.0],
+            "logistic__C": [1.0, 10.0],
         }
         with common.stopwatch() as facts:
             search = GridSearchCV(clone(pipeline), grid, cv=3).fit(train, labels)
