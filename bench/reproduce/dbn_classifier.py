@@ -9,8 +9,8 @@ which reports 1.24. ``fast``: the same kind of network within minutes::
     python bench/reproduce/dbn_classifier.py
     python bench/reproduce/dbn_classifier.py --what deeplearning-net
 
-``--validate`` holds out the last 10,000 training rows to choose rates by, and reports those in place
-of the test set.
+``--validate`` holds out the last 10,000 training rows to choose rates by, and reports those in
+place of the test set.
 """
 
 from __future__ import annotations
