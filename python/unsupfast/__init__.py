@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import autograd, datasets, latent, nn, ops, optim, plot
+from . import autograd, datasets, filters, latent, nn, ops, optim, plot
 from ._build import build_info, get_num_threads, set_num_threads
 from .io import load
 from .models.autoencoder import Autoencoder
@@ -50,6 +50,7 @@ __all__ = [
     "autograd",
     "build_info",
     "datasets",
+    "filters",
     "get_num_threads",
     "latent",
     "load",

@@ -24,7 +24,7 @@ from ._rbm_core import seed_from
 from ._stream import is_stream
 from .rbm import RBM
 
-__all__ = ["DBNLayers"]
+__all__ = ["DBNLayers", "recognition_weights"]
 
 
 def _has_labels(model: Any) -> bool:
@@ -362,6 +362,13 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             hstack = sp.hstack if sp.issparse(rows) else np.hstack
             rows = hstack([rows, labels])
         return bound - self.layers_[-1].free_energy(rows)
+
+
+def recognition_weights(rbm: RBM) -> np.ndarray:
+    """What a row is multiplied with on the way to the hidden units: (n_features, n_hidden)."""
+    if rbm.visible == "gaussian":
+        return (rbm.components_ * np.exp(-rbm.log_variance_)).T
+    return rbm.components_.T
 
 
 def _log_visibles(rbm: RBM, v: Any, h: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 
 from ..io import register_model
 from ._arguments import check_integer, check_option
+from ._dbn_layers import recognition_weights
 from ._finetune import FineTuned, FineTunedClassifier
 from ._unroll import machine
 from .dbn import DBN
@@ -138,7 +139,7 @@ class PretrainedByDBN(FineTuned):
             network.set_params(random_state=seed, verbose=self.verbose)
             network.fit(X)
         for layer, rbm in zip(self.network_.encoder.layers, network.layers_, strict=True):
-            layer.weight = _recognition_weights(rbm)
+            layer.weight = recognition_weights(rbm)
             layer.bias.data[...] = rbm.intercept_hidden_
 
 
@@ -296,13 +297,6 @@ None, default=None
 
 def _is_fitted(network: DBN) -> bool:
     return network.__sklearn_is_fitted__()
-
-
-def _recognition_weights(rbm: RBM) -> np.ndarray:
-    """What a row is multiplied with on the way to the hidden units."""
-    if rbm.visible == "gaussian":
-        return (rbm.components_ * np.exp(-rbm.log_variance_)).T
-    return rbm.components_.T
 
 
 register_model(DBNClassifier)
