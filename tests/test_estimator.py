@@ -19,6 +19,14 @@ import unsupfast as uf
         uf.StackedAutoencoderClassifier(
             16, pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.01, batch_size=20
         ),
+        uf.DBN((5, 3), n_iter=2, batch_size=10, random_state=0),
+        uf.DBN((5, 6), n_iter=1, batch_size=10, activities="sample", random_state=0),
+        uf.DBNClassifier(
+            (16, 16), pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.02, batch_size=20
+        ),
+        uf.DBNRegressor(
+            (16, 16), pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.02, batch_size=20
+        ),
         uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0),
         uf.AnomalyDetector(uf.Autoencoder(4, n_iter=2, random_state=0)),
         uf.AnomalyDetector(uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0)),

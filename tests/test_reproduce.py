@@ -20,6 +20,21 @@ RUNS = [
     ("deep_autoencoder", "--rows 200 --epochs 2", "deep-autoencoder-30", True),
     ("deep_autoencoder", "--rows 200 --epochs 1 --code 2 --loss mse", "deep-autoencoder-2", True),
     ("classifiers", "--rows 200 --epochs 1 --pretrain-epochs 1", CLASSIFIERS, False),
+    (
+        "dbn_likelihood",
+        "--rows 200 --hidden 20 784 --epochs 2 --top-epochs 1 --temperatures 50",
+        "dbn-likelihood",
+        True,
+    ),
+    ("digits_pipeline", "--rows 300 --epochs 2 --units 20 --rates 0.05", "digits-pipeline", True),
+    (
+        "pretraining_depth",
+        "--rows 200 --epochs 1 --pretrain-epochs 1 --width 20 --depths 1 3",
+        "pretraining-depth",
+        True,
+    ),
+    ("up_down", "--rows 200 --epochs 3 --pretrain-epochs 1 --hidden 20 20 30", "up-down", True),
+    ("dbn_classifier", "--rows 200 --epochs 1 --pretrain-epochs 1", "dbn-classifier-hinton", True),
     ("documents", "--rows 1100 --epochs 1", "documents", True),
     ("linear_autoencoder", "--set digits --epochs 2", "linear-autoencoder-digits", False),
 ]
@@ -33,7 +48,7 @@ def needs_data(data_dir):
 
 @pytest.mark.parametrize("script, arguments, name, drawn", RUNS)
 def test_script_runs_and_records(script, arguments, name, drawn, tmp_path, monkeypatch, request):
-    if "digits" not in arguments:
+    if "digits" not in f"{script} {arguments}":
         needs_data(request.getfixturevalue("data_dir"))
     if drawn:
         pytest.importorskip("matplotlib").use("agg")

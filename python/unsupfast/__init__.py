@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import autograd, datasets, latent, nn, ops, optim, plot, units
+from . import autograd, datasets, filters, latent, nn, ops, optim, plot, units
 from ._build import build_info, get_num_threads, set_num_threads
 from .io import load
 from .models.autoencoder import Autoencoder
@@ -14,6 +14,8 @@ from .models.autoencoder_variants import (
 )
 from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
+from .models.dbn import DBN
+from .models.dbn_estimators import DBNClassifier, DBNRegressor
 from .models.detector import AnomalyDetector
 from .models.rbm import RBM
 from .models.vae import VAE
@@ -23,6 +25,7 @@ from .training import DivergenceError, Event
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "DBN",
     "L1",
     "RBM",
     "VAE",
@@ -31,6 +34,8 @@ __all__ = [
     "BernoulliRBM",
     "Contractive",
     "ContractiveAutoencoder",
+    "DBNClassifier",
+    "DBNRegressor",
     "DenoisingAutoencoder",
     "DivergenceError",
     "Event",
@@ -45,6 +50,7 @@ __all__ = [
     "autograd",
     "build_info",
     "datasets",
+    "filters",
     "get_num_threads",
     "latent",
     "load",

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import validate_data
 
-__all__ = ["check_integer", "check_option", "check_real", "check_widths"]
+__all__ = [
+    "check_callables",
+    "check_integer",
+    "check_option",
+    "check_path",
+    "check_real",
+    "check_widths",
+    "checked_rows",
+]
+
+
+def checked_rows(owner: Any, X: Any, dtypes: Any, *, reset: bool) -> Any:
+    """X as finite rows: a C-contiguous array, or canonical CSR."""
+    X = validate_data(owner, X, accept_sparse="csr", reset=reset, dtype=dtypes, order="C")
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def check_path(owner: Any, name: str) -> None:
+    value = getattr(owner, name)
+    if value is not None and not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} is {value!r}; expected a path or None")
+
+
+def check_callables(owner: Any, name: str) -> None:
+    value = getattr(owner, name)
+    if value is not None and (not isinstance(value, Iterable) or not all(map(callable, value))):
+        raise TypeError(f"{name} is {value!r}; expected callables in a sequence")
 
 
 def check_integer(owner: Any, name: str, low: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .. import _core, nn
 from ..autograd import Tensor, grad
@@ -26,7 +25,14 @@ from ..io import load_state, save_model
 from ..ops import ACTIVATIONS
 from ..optim import Minimizer, Optimizer, Schedule, make_optimizer
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
-from ._arguments import check_integer, check_option, check_real
+from ._arguments import (
+    check_callables,
+    check_integer,
+    check_option,
+    check_path,
+    check_real,
+    checked_rows,
+)
 from ._plain import from_plain, parameters_of
 from ._rbm_core import seed_from
 from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
@@ -120,14 +126,9 @@ class NetworkEstimator(BaseEstimator):
                 raise ValueError("patience needs validation_fraction: there is no held-out loss")
         if not isinstance(self.shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle is {self.shuffle!r}; expected True or False")
-        for name in ("checkpoint", "resume"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, (str, bytes, os.PathLike)):
-                raise TypeError(f"{name} is {value!r}; expected a path or None")
-        if self.callbacks is not None and (
-            not isinstance(self.callbacks, Iterable) or not all(map(callable, self.callbacks))
-        ):
-            raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
+        check_path(self, "checkpoint")
+        check_path(self, "resume")
+        check_callables(self, "callbacks")
         if isinstance(self._new_optimizer(), Minimizer):
             self._check_line_searches()
         if not isinstance(self.learning_rate, Schedule):
@@ -171,11 +172,7 @@ class NetworkEstimator(BaseEstimator):
             dtypes = np.float32
         elif self.precision == "float64":
             dtypes = np.float64
-        X = validate_data(self, X, accept_sparse="csr", reset=reset, dtype=dtypes, order="C")
-        if sp.issparse(X) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        return X
+        return checked_rows(self, X, dtypes, reset=reset)
 
     @property
     def _bf16(self) -> bool:

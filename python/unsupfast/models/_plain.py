@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 
 from .. import optim, penalties, units
 from ..io import model_class, model_name
@@ -48,6 +49,8 @@ def _to_plain(value: Any) -> Any:
         return [_to_plain(v) for v in value]
     if isinstance(value, tuple):
         return {"kind": "tuple", "items": [_to_plain(v) for v in value]}
+    if isinstance(value, FrozenEstimator):
+        return _to_plain(value.estimator)
     if isinstance(value, BaseEstimator):
         return {"kind": model_name(value), **parameters_of(value)}
     if type(value) in _KINDS:

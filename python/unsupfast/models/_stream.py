@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ import scipy.sparse as sp
 from ..readers import stream_batches
 from ..training import Progress
 
-__all__ = ["BLOCK_BATCHES", "MappedStream", "Stream", "is_stream", "train_epoch"]
+__all__ = ["BLOCK_BATCHES", "ChainedStream", "MappedStream", "Stream", "is_stream", "train_epoch"]
 
 # Mini-batches that a stream is shuffled within.
 BLOCK_BATCHES = 64
+_CHAINED_ROWS = 4096
 
 
 def is_stream(X: Any) -> bool:
@@ -76,6 +77,27 @@ class MappedStream:
 
     def __iter__(self) -> Iterator[Any]:
         return map(self._function, self._batches)
+
+
+class ChainedStream:
+    """The rows of several sources one after the other, a block at a time.
+
+    Parameters
+    ----------
+    sources : sequence of array, CSR matrix, or iterable of those
+    check : callable
+        Of every block of an iterable.
+    """
+
+    def __init__(self, sources: Sequence[Any], check: Callable[[Any], Any]):
+        self._sources, self._check = sources, check
+
+    def __iter__(self) -> Iterator[Any]:
+        for source in self._sources:
+            if is_stream(source):
+                yield from map(self._check, source)
+            else:
+                yield from stream_batches(source, _CHAINED_ROWS, dtype=None)
 
 
 def train_epoch(

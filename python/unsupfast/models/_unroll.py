@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import clone
 
 from ._arguments import check_integer, check_option
-from ._stream import MappedStream, is_stream
+from ._greedy import coded, train_layers
 from .rbm import RBM
 
-__all__ = ["check_pretrain", "greedy_layers"]
+__all__ = ["check_pretrain", "greedy_layers", "machine"]
 
 # Steps of contrastive divergence, by kind of visible unit (Hinton and Salakhutdinov, 2006).
 _RBM_RATE, _GAUSSIAN_RATE = 0.1, 0.001
@@ -32,13 +32,19 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.n
         Of each layer; weights are inputs x outputs.
     """
     trained = []
-    for i, layer in enumerate(model.network_.encoder.layers):
+    layers = model.network_.encoder.layers
+
+    def fit(i: int, X: Any) -> None:
         seed = int(np.random.default_rng([model._seed, 4, i]).integers(2**31))
-        shallow = _shallow_model(model, layer, i, seed).fit(X)
+        shallow = _shallow_model(model, layers[i], i, seed).fit(X)
         weight, hidden, visible = _parameters(shallow)
         trained.append((weight, hidden, visible))
-        layer.weight, layer.bias.data[...] = weight, hidden
-        X = _coded(model, layer, X)
+        layers[i].weight, layers[i].bias.data[...] = weight, hidden
+
+    def code(i: int, X: Any) -> Any:
+        return coded(X, lambda rows: model._by_chunks(rows, layers[i]))
+
+    train_layers(len(layers), X, fit, code)
     return trained
 
 
@@ -71,24 +77,22 @@ def _parameters(shallow: Any) -> tuple[Any, Any, Any]:
     return encoder.weight, encoder.bias.data, decoder.bias.data
 
 
-def _coded(model: Any, layer: Any, X: Any) -> Any:
-    """What a layer makes of X, of a stream batch after batch."""
-    if is_stream(X):
-        return MappedStream(X, lambda rows: model._by_chunks(rows, layer))
-    return model._by_chunks(X, layer)
-
-
 def _machine(model: Any, layer: Any, index: int, seed: int) -> RBM:
     if index == 0:
         gaussian = model.loss_ == "mse"
     else:
         gaussian = model.activation != "sigmoid"
-    options: dict[str, Any] = {}
+    made = machine(model, layer.outputs, gaussian).set_params(random_state=seed)
     if layer.activation == "identity":
         # A linear unit doubles as the logit of a Bernoulli one, scaled: the code keeps its sign.
-        options["weight_decay"] = 1e-4
+        made.set_params(weight_decay=1e-4)
+    return made
+
+
+def machine(model: Any, width: int, gaussian: bool) -> RBM:
+    """The machine of a layer of a network that is pre-trained by ``"rbm"``."""
     return RBM(
-        layer.outputs,
+        width,
         method="cd",
         visible="gaussian" if gaussian else "bernoulli",
         learn_sigma=False,
@@ -96,10 +100,8 @@ def _machine(model: Any, layer: Any, index: int, seed: int) -> RBM:
         momentum=0.5,
         batch_size=min(model.batch_size, 100),
         n_iter=model.pretrain_iter,
-        precision=model.precision if model.precision != "auto" else "auto",
-        random_state=seed,
+        precision=model.precision,
         verbose=model.verbose,
-        **options,
     )
 
 

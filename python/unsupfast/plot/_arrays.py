@@ -56,6 +56,8 @@ def weights_of(model: Any) -> Any:
     """The weight vectors of a model's first hidden layer, one a row; an array as it is."""
     if hasattr(model, "components_"):
         return model.components_
+    if hasattr(model, "layers_"):
+        return model.layers_[0].components_
     if hasattr(model, "network_"):
         return model.network_.encoder.layers[0].weight.T
     return model
