@@ -113,35 +113,49 @@ void dense_weight(const DenseWeight& p, const Launch& launch) {
                         });
 }
 
+// The step of a tile of weights, in pieces of a vector, and the memory of the next tile fetched.
+template <class T, Rule kRule>
+struct StepPieces {
+    static constexpr int kPieces = kTileVectors<T>;
+    const RuleNumbers<T>& numbers;
+    const Slice& slice;
+    const T* columns;
+    int32_t* nonfinite;
+    Tile<T> done;
+    int64_t begin, next, next_rows;  // first elements of the tiles in the slice
+
+    void operator()(int q) const {
+        constexpr int L = kLanes<T>;
+        const int64_t at = q * L, j = at % kPanel;
+        const void* const streams[] = {slice.g, slice.p, slice.m, slice.v};
+        if (at < next_rows * kPanel)
+            for (const void* x : streams)
+                if (x) __builtin_prefetch(static_cast<const T*>(x) + next + at, 1);
+        if (at >= done.rows * kPanel || j >= done.cols) return;  // the padding is zero, and its gradient too
+        Vec<T> g = gradient_of(done.values + at, static_cast<const T*>(slice.p), columns, begin + at, done.n0 + j,
+                               done.cols - j);
+        if (slice.g) g += load(static_cast<const T*>(slice.g) + begin + at);
+        const Vec<T> value = step_at<T, kRule>(numbers, slice, begin + at, L, g);
+        if (nonzero_bits<T>(value * T(0))) __atomic_store_n(nonfinite, 1, __ATOMIC_RELAXED);
+    }
+};
+
+template <class T, Rule kRule>
+struct Update {
+    const DenseUpdate& p;
+    const RuleNumbers<T> numbers;
+
+    int64_t first(const Tile<T>& tile) const { return (tile.n0 / kPanel * p.k + tile.m0) * kPanel; }
+    StepPieces<T, kRule> beside(const Tile<T>& done, const Tile<T>& next) const {
+        return {numbers,     p.step.slices[0], static_cast<const T*>(p.columns), p.step.nonfinite, done, first(done),
+                first(next), next.rows};
+    }
+};
+
 template <class T, Rule kRule>
 void update_with(const DenseUpdate& p, const Launch& launch) {
-    constexpr int L = kLanes<T>;
-    const Slice& slice = p.step.slices[0];
-    const RuleNumbers<T> numbers(p.step);
-    const T *g = static_cast<const T*>(slice.g), *w = static_cast<const T*>(slice.p);
-    const T* columns = static_cast<const T*>(p.columns);
-    const auto first = [&](int64_t m0, int64_t n0) { return (n0 / kPanel * p.k + m0) * kPanel; };
-    multiply_by_rows<T>(
-        p.k, p.n, p.products, p.count, p.format, launch,
-        [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-            const int64_t begin = first(m0, n0);
-            Vec<T> bad{};
-            for (int64_t i = 0; i < rows * kPanel; i += kPanel)
-                for (int64_t j = 0; j < cols; j += L) {  // the padding is zero, and its gradient too
-                    const int64_t at = begin + i + j;
-                    Vec<T> gradient = gradient_of(tile + i + j, w, columns, at, n0 + j, cols - j);
-                    if (g) gradient += load(g + at);
-                    bad += step_at<T, kRule>(numbers, slice, at, L, gradient) * T(0);
-                }
-            if (nonzero_bits<T>(bad)) __atomic_store_n(p.step.nonfinite, 1, __ATOMIC_RELAXED);
-        },
-        [&](int64_t m0, int rows, int64_t n0, int64_t) {
-            const void* const streams[] = {slice.g, slice.p, slice.m, slice.v};
-            const int64_t begin = first(m0, n0);
-            for (const void* x : streams)
-                for (int64_t i = 0; x && i < rows * kPanel; i += 64 / int64_t(sizeof(T)))
-                    __builtin_prefetch(static_cast<const T*>(x) + begin + i, 1);
-        });
+    const Update<T, kRule> update{p, RuleNumbers<T>(p.step, p.step.slices[0].decay)};
+    multiply_by_rows<T>(p.k, p.n, p.products, p.count, p.format, launch, update);
 }
 
 template <class T>

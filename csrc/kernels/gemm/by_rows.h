@@ -3,19 +3,29 @@
 // Dense left operands want this: a packed tile is as large as a panel. (engine.h packs once for all threads: better
 // where lists of non-zeros are short.)
 #pragma once
-#include "kernels/gemm/engine.h"
+#include "kernels/gemm/block.h"
 
 namespace unsupfast::USF_ISA {
 
-struct NothingAhead {
-    void operator()(int64_t, int, int64_t, int64_t) const {}
+// A tile of the product: rows from m0 on, columns from n0 on. Without rows it is none.
+template <class T>
+struct Tile {
+    int64_t m0, n0, cols;
+    int rows;
+    const T* values;  // leading dimension kPanel
 };
 
-// As multiply() of engine.h, for the sum of `count` products in their order. ahead(m0, rows, n0, cols) is called before
-// a tile is computed: time to prefetch what its epilogue will touch.
-template <class T, class Epilogue, class Ahead = NothingAhead>
+// An epilogue is called with (m0, rows, n0, cols, values) of each tile. Or it has beside(done, next), which makes the
+// work done beside the product that computes tile `next`: the epilogue of tile `done`, in a piece for every vector.
+template <class E, class T>
+concept WorksBeside = requires(const E& e, const Tile<T>& tile) { e.beside(tile, tile); };
+template <class T>
+constexpr int kTileVectors = kTileRows<T> * int(kPanel) / kLanes<T>;
+
+// As multiply() of engine.h, for the sum of `count` products in their order.
+template <class T, class Epilogue>
 void multiply_by_rows(int64_t m, int64_t n, const Product* products, int64_t count, DType format, const Launch& launch,
-                      const Epilogue& epilogue, const Ahead& ahead = {}) {
+                      const Epilogue& epilogue) {
     if (m == 0 || n == 0) return;
     constexpr int64_t kBlockBytes =
         512 << 10;  // of packed tiles (values fill half): they stay in the second-level cache
@@ -36,7 +46,7 @@ void multiply_by_rows(int64_t m, int64_t n, const Product* products, int64_t cou
 
     parallel_for(launch, blocks * parts, [&](int64_t begin, int64_t end) {
         constexpr int kElements = kTileRows<T> * int(kPanel);
-        alignas(64) T tile[kElements] = {}, term[kElements] = {};
+        alignas(64) T tiles_of_two[2][kElements] = {}, term[kElements] = {};
         char* slots = static_cast<char*>(launch.scratch(kLeftScratch, stride * size_t(block * count)));
         for (int64_t item = begin; item < end; ++item) {
             const int64_t t0 = tiles * (item / parts) / blocks, t1 = tiles * (item / parts + 1) / blocks;
@@ -48,22 +58,41 @@ void multiply_by_rows(int64_t m, int64_t n, const Product* products, int64_t cou
                 for (int64_t t = t0; t < t1; ++t)
                     pack_tile<T>(products[q].left, first_row(t), int(first_row(t + 1) - first_row(t)),
                                  products[q].depth, format, slot(t, q));
+            Tile<T> done{};
+            int turn = 0;
             for (int64_t p = panels(n) * part / parts; p < panels(n) * (part + 1) / parts; ++p) {
                 const int64_t n0 = p * kPanel, cols = least(kPanel, n - n0);
-                for (int64_t t = t0; t < t1; ++t) {
+                for (int64_t t = t0; t < t1; ++t, turn ^= 1) {
                     const int64_t m0 = first_row(t);
                     const int rows = int(first_row(t + 1) - m0);
-                    ahead(m0, rows, n0, cols);
+                    T* tile = tiles_of_two[turn];
+                    const Tile<T> next{m0, n0, cols, rows, tile};
+                    int64_t host = 0;  // the product that has the work beside it: a dense one
+                    while (host + 1 < count && slot(t, host)->kind != Packed::dense) ++host;
                     for (int64_t q = 0; q < count; ++q) {
                         const int64_t k = products[q].depth;
                         const char* right = static_cast<const char*>(products[q].right) +
                                             p * padded_depth(format, k) * kPanel * element_size(format);
-                        tile_product<T>(slot(t, q), rows, k, right, format, cols, q ? term : tile);
+                        T* to = q ? term : tile;
+                        if constexpr (WorksBeside<Epilogue, T>) {
+                            if (q == host)
+                                tile_product<T>(slot(t, q), rows, k, right, format, cols, to,
+                                                epilogue.beside(done, next));
+                            else
+                                tile_product<T>(slot(t, q), rows, k, right, format, cols, to);
+                        } else {
+                            tile_product<T>(slot(t, q), rows, k, right, format, cols, to);
+                        }
                         for (int64_t i = 0; q && i < rows * kPanel; i += kLanes<T>)
                             store(tile + i, load(tile + i) + load(term + i));
                     }
-                    epilogue(m0, rows, n0, cols, tile);
+                    if constexpr (!WorksBeside<Epilogue, T>) epilogue(m0, rows, n0, cols, tile);
+                    done = next;
                 }
+            }
+            if constexpr (WorksBeside<Epilogue, T>) {
+                const auto work = epilogue.beside(done, Tile<T>{});
+                for (int q = 0; q < work.kPieces; ++q) work(q);
             }
         }
     });

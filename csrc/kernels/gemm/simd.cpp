@@ -1,4 +1,5 @@
 // GEMM engine kernels: packing, the dense and the zero-skipping inner loops, and the plain product.
+#include "kernels/gemm/block.h"
 #include "kernels/gemm/by_rows.h"
 #include "kernels/gemm/engine.h"
 
@@ -10,70 +11,17 @@ namespace {
 
 // ---------------------------------------------------------------- inner kernels
 
-// out (rows x NV vectors) = sum over k of a[k][row] * b[k][columns]
-template <class T, int MR, int NV>
-void dense_block(int64_t k, const T* a, const T* b, T* out) {
-    Vec<T> acc[MR][NV] = {};
-    for (int64_t i = 0; i < k; ++i, a += MR, b += kPanel) {
-        Vec<T> right[NV];
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) __builtin_prefetch(b + 16 * kPanel + v * kLanes<T>);
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) right[v] = load(b + v * kLanes<T>);
-#pragma GCC unroll 16
-        for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; ++v) acc[r][v] = fma<T>(splat(a[r]), right[v], acc[r][v]);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
-}
-
-// acc + the products of two neighbouring k, held as bf16 pairs in 32-bit words
-inline vf32 add_pair(vf32 acc, uint32_t a, vu32 b) {
-#if defined(__AVX512BF16__)
-    return (vf32)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(int(a)), (__m512bh)b);
-#else
-    const float even = bits<float>(a << 16), odd = bits<float>(a & 0xffff0000u);
-    acc = fma<float>(splat(even), bits<vf32>(b << 16), acc);
-    return fma<float>(splat(odd), bits<vf32>(b & 0xffff0000u), acc);
-#endif
-}
-
-template <int MR, int NV>
-void dense_block_bf16(int64_t pairs, const uint32_t* a, const uint32_t* b, float* out) {
-    vf32 acc[MR][NV] = {};
-    for (int64_t i = 0; i < pairs; ++i, a += MR, b += kPanel) {
-        vu32 right[NV];
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) right[v] = load(b + v * kLanes<uint32_t>);
-#pragma GCC unroll 16
-        for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; ++v) acc[r][v] = add_pair(acc[r][v], a[r], right[v]);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<float>, acc[r][v]);
-}
-
 template <class T, int MR>
 void dense_tile(const void* a, const void* b, int64_t k, DType format, int64_t cols, T* out) {
     constexpr int L = kLanes<T>;
-    for (int64_t c = 0; c < cols; c += 2 * L) {
-        const bool one = cols - c <= L;
-        if constexpr (sizeof(T) == 4)
-            if (format == DType::bf16) {
-                (one ? dense_block_bf16<MR, 1> : dense_block_bf16<MR, 2>)((k + 1) / 2, static_cast<const uint32_t*>(a),
-                                                                          static_cast<const uint32_t*>(b) + c, out + c);
-                continue;
-            }
-        (one ? dense_block<T, MR, 1> : dense_block<T, MR, 2>)(k, static_cast<const T*>(a), static_cast<const T*>(b) + c,
-                                                              out + c);
-    }
+    const auto blocks = [&]<class W>(const W* left, const W* right, int64_t steps) {
+        for (int64_t c = 0; c < cols; c += 2 * L)
+            (cols - c <= L ? dense_block<MR, 1, T, W> : dense_block<MR, 2, T, W>)(steps, left, right + c, out + c, {});
+    };
+    if constexpr (sizeof(T) == 4)
+        if (format == DType::bf16)
+            return blocks(static_cast<const uint32_t*>(a), static_cast<const uint32_t*>(b), (k + 1) / 2);
+    blocks(static_cast<const T*>(a), static_cast<const T*>(b), k);
 }
 
 template <class T, int... R>
@@ -92,8 +40,8 @@ inline Vec<T> add_entry(Vec<T> acc, const E& e, const void* b, int v) {
     if constexpr (std::is_integral_v<E>)
         return acc + load(static_cast<const T*>(b) + int64_t(e) * kPanel + v * kLanes<T>);
     else if constexpr (kBf16)
-        return add_pair(acc, bits<uint32_t>(e.value),
-                        load(static_cast<const uint32_t*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>));
+        return add_product(acc, bits<uint32_t>(e.value),
+                           load(static_cast<const uint32_t*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>));
     else
         return fma<T>(splat(e.value), load(static_cast<const T*>(b) + int64_t(e.k) * kPanel + v * kLanes<T>), acc);
 }

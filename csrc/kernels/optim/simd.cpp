@@ -10,7 +10,6 @@ constexpr int64_t kChunk = 4096;  // elements
 template <class T, Rule kRule>
 void run_rule(const Optimise& o, const Launch& launch) {
     constexpr int L = kLanes<T>;
-    const RuleNumbers<T> numbers(o);
     int64_t chunks = 0;
     for (int64_t s = 0; s < o.count; ++s) chunks += (o.slices[s].n + kChunk - 1) / kChunk;
     parallel_for(launch, chunks, [&](int64_t begin, int64_t end) {
@@ -19,6 +18,7 @@ void run_rule(const Optimise& o, const Launch& launch) {
         for (int64_t chunk = begin; chunk < end; ++chunk) {
             for (int64_t own; chunk - first >= (own = (o.slices[s].n + kChunk - 1) / kChunk); ++s) first += own;
             const Slice& slice = o.slices[s];
+            const RuleNumbers<T> numbers(o, slice.decay);
             const T* g = static_cast<const T*>(slice.g);
             const int64_t stop = least(slice.n, (chunk - first + 1) * kChunk);
             for (int64_t i = (chunk - first) * kChunk; i < stop; i += L) {

@@ -5,37 +5,46 @@
 
 namespace unsupfast::USF_ISA {
 
+// The numbers of a step of one tensor. Adam's corrections are moved out of the root:
+// (m / c1) / (sqrt(v / c2) + eps) = m sqrt(c2) / c1 / (sqrt(v) + eps sqrt(c2)).
 template <class T>
 struct RuleNumbers {
-    T rate, beta1, beta2, eps, c1, c2, scale, limit;  // c1 = rate / c1, c2 = 1 / c2 of the op
-    bool nesterov;
-    explicit RuleNumbers(const Optimise& o)
+    T rate, beta1, rest1, rest2, eps, scale, limit, decay;
+    bool nesterov, adjusted;  // adjusted: the gradient is not used as it is
+    RuleNumbers(const Optimise& o, double decay_)
         : rate(T(o.rate)),
           beta1(T(o.beta1)),
-          beta2(T(o.beta2)),
+          rest1(T(1 - o.beta1)),
+          rest2(T(1 - o.beta2)),
           eps(T(o.eps)),
-          c1(T(o.rate / o.c1)),
-          c2(T(1 / o.c2)),
           scale(T(o.scale)),
           limit(T(o.limit)),
-          nesterov(o.nesterov) {}
+          decay(T(decay_)),
+          nesterov(o.nesterov),
+          adjusted(o.scale != 1 || o.limit > 0 || (decay_ != 0 && o.rule != Rule::adamw)) {
+        if (o.rule == Rule::adamw) decay = T(o.rate * decay_);
+        if (o.rule == Rule::adam || o.rule == Rule::adamw) {
+            const double root = __builtin_sqrt(o.c2);
+            rate = T(o.rate / o.c1 * root);
+            eps = T(o.eps * root);
+        }
+    }
 };
 
 template <Rule kRule, class T>
-inline Vec<T> rule_step(const RuleNumbers<T>& a, Vec<T> p, Vec<T> g, Vec<T>& m, Vec<T>& v, T decay) {
-    if constexpr (kRule == Rule::adamw)
-        p -= p * (a.rate * decay);
-    else
-        g += p * decay;
+inline Vec<T> rule_step(const RuleNumbers<T>& a, Vec<T> p, Vec<T> g, Vec<T>& m, Vec<T>& v) {
+    if constexpr (kRule == Rule::adamw) p -= p * a.decay;
     if constexpr (kRule == Rule::sgd) return p - g * a.rate;
     if constexpr (kRule == Rule::momentum) {
         m = m * a.beta1 + g;
         return p - (a.nesterov ? g + m * a.beta1 : m) * a.rate;
     }
-    v = v * a.beta2 + g * g * (T(1) - a.beta2);
-    if constexpr (kRule == Rule::rmsprop) return p - g * a.rate / (sqrt(v) + a.eps);
-    m = m * a.beta1 + g * (T(1) - a.beta1);
-    return p - m * a.c1 / (sqrt(v * a.c2) + a.eps);
+    v += (g * g - v) * a.rest2;
+    if constexpr (kRule != Rule::rmsprop) {
+        m += (g - m) * a.rest1;
+        g = m;
+    }
+    return p - g * a.rate / (sqrt(v) + a.eps);
 }
 
 // Steps n elements from element i of a slice, given their gradient; returns the new values, zero beyond n.
@@ -46,12 +55,15 @@ inline Vec<T> step_at(const RuleNumbers<T>& a, const Slice& slice, int64_t i, in
     T* p = static_cast<T*>(slice.p) + i;
     T* m = kHasM ? static_cast<T*>(slice.m) + i : nullptr;
     T* v = kHasV ? static_cast<T*>(slice.v) + i : nullptr;
-    g *= a.scale;
-    if (a.limit > 0) g = g > a.limit ? splat(a.limit) : g < -a.limit ? splat(-a.limit) : g;  // NaN stays NaN
+    if (a.adjusted) {
+        g *= a.scale;
+        if (a.limit > 0) g = g > a.limit ? splat(a.limit) : g < -a.limit ? splat(-a.limit) : g;  // NaN stays NaN
+        if constexpr (kRule != Rule::adamw) g += load_n(p, n) * a.decay;
+    }
     Vec<T> first{}, second{};
     if constexpr (kHasM) first = load_n(m, n);
     if constexpr (kHasV) second = load_n(v, n);
-    const Vec<T> value = rule_step<kRule, T>(a, load_n(p, n), g, first, second, T(slice.decay));
+    const Vec<T> value = rule_step<kRule, T>(a, load_n(p, n), g, first, second);
     if constexpr (kHasM) store_n(m, first, n);
     if constexpr (kHasV) store_n(v, second, n);
     store_n(p, value, n);
