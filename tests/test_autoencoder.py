@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
@@ -413,3 +414,19 @@ def test_resuming_another_model_is_refused(tmp_path):
         MODELS["plain"](resume=path).fit(X[:, :30])
     with pytest.raises(ValueError, match="resume"):
         uf.Autoencoder((7,), resume=path).fit(X)
+
+
+def test_a_gaussian_machine_is_unrolled_with_its_variances():
+    """Up, rows are divided by the variances that the machine learned; down, they are not."""
+    X = np.random.default_rng(0).normal(0, [0.3, 1, 2, 0.5], (200, 4))
+    machine = uf.RBM(visible="gaussian", method="cd", learning_rate=0.01, n_iter=20)
+    model = uf.Autoencoder(
+        (3,), activation="sigmoid", loss="mse", pretrain=machine, n_iter=0, random_state=0
+    ).fit(X)
+    again = clone(machine).set_params(
+        n_components=3, random_state=int(np.random.default_rng([model._seed, 4, 0]).integers(2**31))
+    )
+    again.fit(X)
+    assert np.abs(again.log_variance_).max() > 0.1
+    assert_allclose(model.transform(X), again.transform(X), rtol=1e-6)
+    assert_allclose(model.reconstruct(X), again.reconstruct(X), rtol=1e-6)

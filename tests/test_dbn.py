@@ -1,5 +1,6 @@
 """Deep belief networks: layers, generation, labels, the bound on the likelihood, files."""
 
+import itertools
 import os
 import re
 import signal
@@ -588,3 +589,19 @@ def test_errors_of_up_down():
             call()
     for rbm, old in zip(dbn.layers_, before, strict=True):
         np.testing.assert_array_equal(rbm.components_, old)
+
+
+def test_the_density_of_visibles_integrates_to_one():
+    """log p(v|h), which the bound is made of, for kinds of unit other than Bernoulli."""
+    rng = np.random.default_rng(0)
+    h = rng.integers(0, 2, (1, 3)).astype(np.float64)
+    for visible, states in (
+        ("spin", np.array(list(itertools.product([-1.0, 1.0], repeat=2)))),
+        (uf.units.Softmax(2), np.eye(2)),
+        ("gaussian", np.stack(np.meshgrid(*[np.linspace(-9, 9, 400)] * 2), -1).reshape(-1, 2)),
+    ):
+        X = states[rng.integers(0, len(states), 20)]
+        rbm = uf.RBM(3, visible=visible, n_iter=3, learning_rate=0.01, random_state=0).fit(X)
+        p = np.exp(rbm._machine().log_visibles(states, np.repeat(h, len(states), axis=0)))
+        cell = (18 / 399) ** 2 if visible == "gaussian" else 1
+        assert p.sum() * cell == pytest.approx(1, rel=1e-6)

@@ -136,7 +136,7 @@ def _layers(model: Any, layer: Any) -> list[nn.Dense]:
 
 def _dense(rbm: Any, inputs: int) -> nn.Dense:
     """Recognition by a machine, of its first visible units: labels may be beside them."""
-    from .models._dbn_layers import recognition_weights
+    from .models._rbm_core import recognition_weights
 
     weights = recognition_weights(rbm)[:inputs]
     dense = nn.Dense(inputs, weights.shape[1], activation="sigmoid", dtype=weights.dtype)

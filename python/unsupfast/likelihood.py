@@ -65,7 +65,7 @@ class Machine:
     log_variance: NDArray[np.float64]
     visible_shape: NDArray[np.float64] | None = None
     hidden_shape: NDArray[np.float64] | None = None
-    total: int = 1
+    total: Any = 1
 
     def _states(self, hidden: bool) -> tuple[float, Any]:
         """How many joint states a layer has, infinity where they can't be enumerated."""
@@ -107,6 +107,17 @@ class Machine:
                 layer = Layer(((unit, slice(0, part.stop - part.start)),))
                 out += layer.log_partition(field + bias, shape, self.total)
         return out
+
+    def log_visibles(self, v: NDArray[np.float64], h: NDArray[np.float64]) -> NDArray[np.float64]:
+        """log p(v|h) of each row."""
+        machine = replace(self, total=self.visible.totals(v))
+        x = h @ self.weights.T
+        precision = np.where(self.visible.mask("gaussian"), np.exp(-self.log_variance), 1)
+        return (
+            machine.visible_log_weight(v)
+            + (v * precision * x).sum(axis=1)
+            - machine._visible_log_partition(x)
+        )
 
     def _log_marginals(self, states: NDArray[np.float64], hidden: bool) -> NDArray[np.float64]:
         """Log of the unnormalised marginal of states of the enumerated layer."""

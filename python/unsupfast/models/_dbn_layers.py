@@ -24,7 +24,7 @@ from ._rbm_core import seed_from
 from ._stream import is_stream
 from .rbm import RBM
 
-__all__ = ["DBNLayers", "recognition_weights"]
+__all__ = ["DBNLayers"]
 
 
 def _has_labels(model: Any) -> bool:
@@ -364,19 +364,10 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return bound - self.layers_[-1].free_energy(rows)
 
 
-def recognition_weights(rbm: RBM) -> np.ndarray:
-    """What a row is multiplied with on the way to the hidden units: (n_features, n_hidden)."""
-    if rbm.visible == "gaussian":
-        return (rbm.components_ * np.exp(-rbm.log_variance_)).T
-    return rbm.components_.T
-
-
 def _log_visibles(rbm: RBM, v: Any, h: np.ndarray) -> np.ndarray:
     """log p(v|h) of each row."""
     v = v.toarray() if sp.issparse(v) else np.ascontiguousarray(v)
     if rbm.visible == "bernoulli":
         logits = ops.matmul(h, np.ascontiguousarray(rbm.components_)) + rbm.intercept_visible_
         return -ops.row_losses(logits, v, kind="bernoulli")
-    deviation = (v - rbm.inverse_transform(h)) ** 2 * np.exp(-rbm.log_variance_)
-    constant = (np.log(2 * np.pi) + rbm.log_variance_).sum()
-    return -0.5 * (deviation.sum(axis=1) + constant)
+    return rbm._machine().log_visibles(v.astype(np.float64), h.astype(np.float64))

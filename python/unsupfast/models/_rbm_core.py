@@ -16,7 +16,7 @@ from ..likelihood import Machine
 from ..units import Layer
 from ._plain import from_plain, parameters_of
 
-__all__ = ["RBMCore", "checked_states", "concatenated", "seed_from"]
+__all__ = ["RBMCore", "checked_states", "concatenated", "recognition_weights", "seed_from"]
 
 # Rows per call of the compiled code, so that batched inference needs bounded memory.
 _CHUNK_ROWS = 8192
@@ -384,6 +384,13 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self._may_miss
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def recognition_weights(rbm: RBMCore) -> np.ndarray:
+    """What a row is multiplied with on the way to the hidden units: (n_features, n_hidden)."""
+    if rbm._visible_layer.has("gaussian"):
+        return (rbm.components_ * np.exp(-rbm.log_variance_)).T
+    return rbm.components_.T
 
 
 def checked_states(x, name: str, dtype, n_units: int):

@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from ._arguments import check_integer, check_option
 from ._greedy import coded, train_layers
+from ._rbm_core import recognition_weights
 from .rbm import RBM
 
 __all__ = ["check_pretrain", "greedy_layers", "machine"]
@@ -17,7 +18,7 @@ __all__ = ["check_pretrain", "greedy_layers", "machine"]
 _RBM_RATE, _GAUSSIAN_RATE = 0.1, 0.001
 
 
-def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, ...]]:
     """Trains one shallow model per layer of an auto-encoder, each on the codes of the one before.
 
     Parameters
@@ -28,8 +29,8 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.n
 
     Returns
     -------
-    list of (weight, hidden bias, visible bias)
-        Of each layer; weights are inputs x outputs.
+    list of (weight, hidden bias, weight of the way back, visible bias)
+        Of each layer; weights are inputs x outputs and outputs x inputs.
     """
     trained = []
     layers = model.network_.encoder.layers
@@ -37,9 +38,8 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, np.ndarray, np.n
     def fit(i: int, X: Any) -> None:
         seed = int(np.random.default_rng([model._seed, 4, i]).integers(2**31))
         shallow = _shallow_model(model, layers[i], i, seed).fit(X)
-        weight, hidden, visible = _parameters(shallow)
-        trained.append((weight, hidden, visible))
-        layers[i].weight, layers[i].bias.data[...] = weight, hidden
+        trained.append(_parameters(shallow))
+        layers[i].weight, layers[i].bias.data[...] = trained[i][:2]
 
     def code(i: int, X: Any) -> Any:
         return coded(X, lambda rows: model._by_chunks(rows, layers[i]))
@@ -69,12 +69,17 @@ def _shallow_model(model: Any, layer: Any, index: int, seed: int) -> Any:
     return template.set_params(hidden_layer_sizes=(layer.outputs,), activation=layer.activation)
 
 
-def _parameters(shallow: Any) -> tuple[Any, Any, Any]:
-    """Weight, hidden bias, visible bias."""
+def _parameters(shallow: Any) -> tuple[np.ndarray, ...]:
+    """Weight, hidden bias, weight of the way back, visible bias."""
     if isinstance(shallow, RBM):
-        return shallow.components_.T, shallow.intercept_hidden_, shallow.intercept_visible_
+        return (
+            recognition_weights(shallow),
+            shallow.intercept_hidden_,
+            shallow.components_,
+            shallow.intercept_visible_,
+        )
     encoder, decoder = shallow.network_.encoder.layers[0], shallow.network_.decoder.layers[0]
-    return encoder.weight, encoder.bias.data, decoder.bias.data
+    return encoder.weight, encoder.bias.data, encoder.weight.T, decoder.bias.data
 
 
 def _machine(model: Any, layer: Any, index: int, seed: int) -> RBM:

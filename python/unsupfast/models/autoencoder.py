@@ -372,14 +372,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         if self.pretrain is None:
             return
         trained = greedy_layers(self, X)
-        for layer, (weight, bias, _) in zip(self.network_.encoder.layers, trained, strict=True):
+        for layer, (weight, bias, *_) in zip(self.network_.encoder.layers, trained, strict=True):
             layer.weight = weight
             layer.bias.data[...] = bias
-        for layer, (weight, _, bias) in zip(
+        for layer, (*_, weight, bias) in zip(
             self.network_.decoder.layers, reversed(trained), strict=True
         ):
             if isinstance(layer, nn.Dense):
-                layer.weight = weight.T
+                layer.weight = weight
             layer.bias.data[...] = bias
 
     # ------------------------------------------------------------------ faces

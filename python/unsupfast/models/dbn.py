@@ -183,6 +183,9 @@ class DBN(DBNLayers):
         machines = self._machines()
         for rbm in machines:
             rbm._check_parameters()
+        for rbm in machines:
+            if rbm.hidden != "bernoulli":
+                raise ValueError(f"rbm: {rbm!r} has hidden={rbm.hidden!r}; expected 'bernoulli'")
         above = machines if self.labels and len(machines) == 1 else machines[1:]
         for rbm in above:
             if rbm.visible != "bernoulli":

@@ -10,8 +10,8 @@ from sklearn.utils import check_array
 
 from ..io import register_model
 from ._arguments import check_integer, check_option
-from ._dbn_layers import recognition_weights
 from ._finetune import FineTuned, FineTunedClassifier
+from ._rbm_core import recognition_weights
 from ._unroll import machine
 from .dbn import DBN
 from .rbm import RBM
