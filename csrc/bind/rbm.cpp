@@ -1,6 +1,8 @@
 // unsupfast._core.Rbm: the machine of csrc/rbm/rbm.h over NumPy arrays.
 #include "rbm/rbm.h"
 
+#include <array>
+
 #include "bind/common.h"
 
 namespace unsupfast::bind {
@@ -49,6 +51,18 @@ void copy_into(Array& to, const py::array& from, const char* name, DType dtype) 
     std::memcpy(to.data(), from.data(), size_t(from.nbytes()));
 }
 
+// State that only some ways of training have.
+std::array<std::pair<const char*, Array*>, 4> made_when_needed(const Rbm& machine) {
+    Rbm& r = const_cast<Rbm&>(machine);
+    return {{{"second", &r.second}, {"bias_second", &r.bias_second}, {"fast", &r.fast}, {"fast_bias", &r.fast_bias}}};
+}
+
+int64_t size_when_made(const Rbm& r, const std::string& name) {
+    return name == "bias_second" ? r.bias_velocity.size()
+           : name == "fast_bias" ? r.visibles + r.hiddens
+                                 : r.velocity.size();
+}
+
 }  // namespace
 
 void bind_rbm(py::module_& m) {
@@ -66,6 +80,13 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("sparsity_target", &TrainOptions::sparsity_target)
         .def_readwrite("sparsity_cost", &TrainOptions::sparsity_cost)
         .def_readwrite("learn_sigma", &TrainOptions::learn_sigma)
+        .def_readwrite("adam", &TrainOptions::adam)
+        .def_readwrite("clip_norm", &TrainOptions::clip_norm)
+        .def_readwrite("max_norm", &TrainOptions::max_norm)
+        .def_readwrite("fast_rate", &TrainOptions::fast_rate)
+        .def_readwrite("fast_decay", &TrainOptions::fast_decay)
+        .def_readwrite("temperatures", &TrainOptions::temperatures)
+        .def_readwrite("base_bias", &TrainOptions::base_bias)
         .def_readwrite("learn_shape", &TrainOptions::learn_shape)
         .def_readwrite("balanced", &TrainOptions::balanced);
 
@@ -79,6 +100,8 @@ void bind_rbm(py::module_& m) {
              "visible"_a, "hidden"_a, "dtype"_a, "precision"_a, "Layers are lists of (kind, units, units of a group).")
         .def_readwrite("seed", &Rbm::seed)
         .def_readwrite("step", &Rbm::step)
+        .def_readwrite("updates", &Rbm::updates)
+        .def_readwrite("swaps", &Rbm::swaps)
         .def(
             "set_parameters",
             [](Rbm& r, const py::array& components, const py::array& visible_bias, const py::array& hidden_bias,
@@ -150,6 +173,8 @@ void bind_rbm(py::module_& m) {
                 d["bias_velocity"] = array_of(r.bias_velocity, r.dtype, {r.bias_velocity.size()});
                 d["visible_offset"] = array_of(r.visible_offset, r.dtype, {r.visibles});
                 d["hidden_offset"] = array_of(r.hidden_offset, r.dtype, {r.hiddens});
+                for (const auto& [name, a] : made_when_needed(r))
+                    if (*a) d[name] = array_of(*a, r.dtype, {a->size()});
                 return d;
             },
             "What training carries from step to step, besides parameters, chains, seed and step.")
@@ -159,6 +184,12 @@ void bind_rbm(py::module_& m) {
                  copy_into(r.bias_velocity, d["bias_velocity"], "bias_velocity", r.dtype);
                  copy_into(r.visible_offset, d["visible_offset"], "visible_offset", r.dtype);
                  copy_into(r.hidden_offset, d["hidden_offset"], "hidden_offset", r.dtype);
+                 for (const auto& [name, a] : made_when_needed(r)) {
+                     *a = Array();
+                     if (!d.contains(name)) continue;
+                     *a = Array(r.dtype, size_when_made(r, name));
+                     copy_into(*a, d[name], name, r.dtype);
+                 }
              })
         .def(
             "train",
@@ -169,6 +200,10 @@ void bind_rbm(py::module_& m) {
                 for (int64_t i = 0; i < order.size(); ++i)
                     check(index[i] >= 0 && index[i] < rows.rows.count, "order has an index out of range");
                 check(o.batch_size > 0 && o.k > 0, "batch_size and k must be positive");
+                const int64_t levels = std::max<int64_t>(1, int64_t(o.temperatures.size()));
+                check(r.chains.count() % levels == 0 &&
+                          (levels == 1 || (o.persistent && int64_t(o.base_bias.size()) == r.visibles)),
+                      "tempered chains need as many blocks as temperatures, and a base bias");
                 check(!o.persistent || r.chains.count() > 0, "persistent training needs chains");
                 check(!o.persistent || !r.visible.has(Unit::multinomial) || r.chain_totals.size() == r.chains.count(),
                       "chains of counts need totals");

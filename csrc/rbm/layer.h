@@ -1,5 +1,6 @@
 // A layer of units, and its states.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "array.h"
@@ -55,9 +56,28 @@ class States {
     }
     int64_t count() const { return count_; }
     bool binary() const { return !bits_.empty(); }
-    Left left() const { return binary() ? bit_rows(bits_.data(), n_) : Left{values_.data(), n_, 1}; }
-    // Where a half-step leaves samples.
-    Outputs samples() { return binary() ? Outputs{nullptr, nullptr, bits_.data()} : Outputs{nullptr, values_.data()}; }
+    // The rows from `first` on, and where a half-step leaves samples of them.
+    Left left(int64_t first = 0) const {
+        return binary() ? bit_rows(bits_.data() + first * bit_words(n_), n_) : Left{value_row(first), n_, 1};
+    }
+    Outputs samples(int64_t first = 0) {
+        return binary() ? Outputs{nullptr, nullptr, bits_.data() + first * bit_words(n_)}
+                        : Outputs{nullptr, value_row(first)};
+    }
+    // Row `first` as bits, or null.
+    const uint32_t* bits(int64_t first = 0) const { return binary() ? bits_.data() + first * bit_words(n_) : nullptr; }
+    void swap_rows(int64_t i, int64_t j) {
+        if (binary()) {
+            std::swap_ranges(bits_.begin() + i * bit_words(n_), bits_.begin() + (i + 1) * bit_words(n_),
+                             bits_.begin() + j * bit_words(n_));
+        } else {
+            const size_t bytes = size_t(n_ * element_size(dtype_));
+            std::vector<char> kept(bytes);
+            std::memcpy(kept.data(), value_row(i), bytes);
+            std::memcpy(value_row(i), value_row(j), bytes);
+            std::memcpy(value_row(j), kept.data(), bytes);
+        }
+    }
     // False, and nothing changed, if values of a binary layer are neither 0 nor 1.
     bool set(const void* values) {
         if (!binary()) {
@@ -76,9 +96,11 @@ class States {
         else
             std::memcpy(values, values_.data(), size_t(values_.size() * element_size(dtype_)));
     }
-    const void* values() const { return values_.data(); }
+    const void* values(int64_t first = 0) const { return value_row(first); }
 
   private:
+    char* value_row(int64_t i) const { return values_.as<char>() + i * n_ * element_size(dtype_); }
+
     int64_t count_ = 0, n_ = 0;
     DType dtype_ = DType::f32;
     std::vector<uint32_t> bits_;

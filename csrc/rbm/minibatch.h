@@ -47,6 +47,17 @@ class Minibatch {
         if (!binary_units_ || (last && form_ == Form::dense)) out.sample = dense_.as<T>() + count_ * visibles_;
         return out;
     }
+    // The model's states are rows of `states` from `first` on, drawn elsewhere.
+    void set_model(const States& states, int64_t first, int64_t count) {
+        if (binary_units_) {
+            uint32_t* to = bits_.data() + count_ * words_;
+            std::copy_n(states.bits(first), count * words_, to);
+            if (form_ == Form::dense) unpack_bits(to, count, visibles_, dense_.as<T>() + count_ * visibles_, dtype_);
+        } else {
+            std::copy_n(static_cast<const T*>(states.values(first)), count * visibles_,
+                        dense_.as<T>() + count_ * visibles_);
+        }
+    }
     Left model_states() const {
         return binary_units_ ? bit_rows(bits_.data() + count_ * words_, visibles_)
                              : Left{dense_.as<T>() + count_ * visibles_, visibles_, 1};

@@ -25,7 +25,7 @@ struct Rows {
 };
 
 // Which draws belong to which purpose; see philox.h.
-enum Stream : uint32_t { kPositive = 0, kVisible = 1, kHidden = 2, kSampling = 16, kAnnealing = 32 };
+enum Stream : uint32_t { kPositive = 0, kVisible = 1, kHidden = 2, kSwap = 3, kSampling = 16, kAnnealing = 32 };
 
 template <class F>
 decltype(auto) by_dtype(DType dtype, F&& f) {
@@ -40,6 +40,13 @@ struct TrainOptions {
     bool centering = false;
     double sparsity_target = -1, sparsity_cost = 0;  // target < 0: off
     bool learn_sigma = true, learn_shape = true;
+    bool adam = false;  // momentum is then the decay of the first moment
+    double second_decay = 0.999, eps = 1e-8;
+    double clip_norm = 0, max_norm = 0;       // of the whole gradient, of a hidden unit's weights; 0: off
+    double fast_rate = 0, fast_decay = 0.95;  // fast weights of the model's chains; rate 0: off
+    // Inverse temperatures of tempered chains, rising to 1: chains come in as many blocks. Empty: plain chains.
+    std::vector<double> temperatures;
+    std::vector<double> base_bias;  // visible bias at inverse temperature 0
     // Whether the chains of a mini-batch weigh together what its rows do; otherwise a chain weighs what a row does.
     bool balanced = true;
     // Where uniforms come from, if not from Philox: a pointer to the next n, good until the next call, or null to
@@ -69,13 +76,17 @@ class Rbm {
     Array visible_shape, hidden_shape;  // gaps, then asymmetries, of double rectified units
 
     // What training carries from step to step, besides the parameters. Arrays are in dtype.
-    Array velocity;        // weight panels
-    Array bias_velocity;   // visibles + hiddens + visibles (log variance), and the shapes where there are any
-    Array visible_offset;  // centring offsets and sparsity statistics: means over the data ...
-    Array hidden_offset;   // ... and a sliding mean of hidden activities
-    States chains;         // hidden states of persistent chains
-    Array chain_totals;    // what the counts of each add up to; empty: 1
-    uint64_t step = 0;     // Gibbs steps made: names the random numbers
+    Array velocity;             // weight panels
+    Array second, bias_second;  // Adam's second moments, laid out as velocity and bias_velocity; made when needed
+    Array fast, fast_bias;      // fast weights (panels), and of visible and hidden biases; made when needed
+    std::vector<double> swaps;  // of each pair of neighbouring temperatures: made, then tried
+    Array bias_velocity;        // visibles + hiddens + visibles (log variance), and the shapes where there are any
+    Array visible_offset;       // centring offsets and sparsity statistics: means over the data ...
+    Array hidden_offset;        // ... and a sliding mean of hidden activities
+    States chains;              // hidden states of persistent chains
+    Array chain_totals;         // what the counts of each add up to; empty: 1
+    uint64_t updates = 0;       // steps of the optimiser made
+    uint64_t step = 0;          // Gibbs steps made: names the random numbers
     uint64_t seed = 0;
     // count x hiddens values; false if one is neither 0 nor 1 where it must be, and then nothing changes
     bool set_chains(const void* states, int64_t count);
@@ -107,10 +118,22 @@ class Rbm {
     void anneal(void* v, int64_t count, const double* betas, int64_t n, const void* base_bias, double* log_weight,
                 uint64_t draw_seed, const std::function<bool(int64_t)>& tick);
 
+    // One sweep of tempered chains: `hidden` (blocks of rows, one a temperature) to visible states, exchanges
+    // between neighbouring temperatures, and hidden states again. mean (rows x hiddens of the last block) may be null.
+    void temper(States& hidden, States& visible, const TrainOptions& options, uint64_t sweep, void* mean,
+                const void* totals);
+
   private:
     template <class T>
-    std::optional<Diverged> train_as(const Rows&, const int64_t*, int64_t, const void*, const TrainOptions&,
-                                     const std::function<bool(int64_t)>&);
+    void temper_as(States&, States&, const TrainOptions&, uint64_t, void*, const void*);
+    void prepare_fast();
+    void exchange();  // the parameters with those that the model's chains are sampled with
+    template <class T>
+    void add_fast();
+    template <class T>
+    void make_fast(const TrainOptions&, WeightUpdate, const T* dv, const T* dh);
+    template <class T>
+    friend class Training;
     template <class T>
     void anneal_as(T*, int64_t, const double*, int64_t, const T*, double*, uint64_t,
                    const std::function<bool(int64_t)>&);
@@ -127,6 +150,8 @@ class Rbm {
     Array weights_;                 // panels, visibles x hiddens, dtype: the master copy
     Array to_hidden_, to_visible_;  // panels of `format`; to_hidden_ only if format differs from dtype
     Array visible_bias_, hidden_bias_, log_variance_, precision_, sigma_;
+    // What the model's chains are sampled with, where that is something else: weights with fast weights added.
+    Array sampling_weights_, sampling_to_hidden_, sampling_to_visible_, sampling_visible_bias_, sampling_hidden_bias_;
     Array fields_, drawn_;  // of layers that the fused kernel does not know
 };
 

@@ -31,6 +31,8 @@ _LEARNED = (
     "h_samples_",
 )
 _OPTIMIZER = ("velocity", "bias_velocity", "visible_offset", "hidden_offset")
+# State that only some ways of training have: Adam's second moments, fast weights.
+_WHEN_NEEDED = ("second", "bias_second", "fast", "fast_bias")
 
 
 def seed_from(rng: np.random.RandomState) -> int:
@@ -55,6 +57,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     shape_hidden_: np.ndarray
     shape_visible_: np.ndarray
     h_samples_: np.ndarray
+    temperatures_: np.ndarray
+    swap_rates_: np.ndarray
     history_: dict[str, list[float]]
     n_iter_: int
     _data_mean: np.ndarray
@@ -64,6 +68,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _imputed: np.ndarray | None
     _seed: int
     _step: int
+    _updates: int
 
     @property
     def _visible_layer(self) -> Layer:
@@ -300,6 +305,9 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "parameters": parameters_of(self),
             "seed": str(self._seed),
             "step": self._step,
+            "updates": self._updates,
+            "temperatures": self.temperatures_.tolist(),
+            "swap_rates": self.swap_rates_.tolist(),
             "n_iter": self.n_iter_,
             "history": self.history_,
             "best": {name: best[name] for name in ("_step", "n_iter_") if name in best},
@@ -331,6 +339,11 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "imputed": tensors["imputed"].shape[:1] if "imputed" in tensors else (0,),
             **{f"optimizer.{name}": x.shape for name, x in packed.get_state().items()},
         }
+        for name, like in zip(
+            _WHEN_NEEDED, ("velocity", "bias_velocity", "velocity"), strict=False
+        ):
+            shapes[f"optimizer.{name}"] = shapes[f"optimizer.{like}"]
+        shapes["optimizer.fast_bias"] = (visibles + hiddens,)
         shapes.update({f"best.{name}": shapes[name.rstrip("_")] for name in _LEARNED})
         for name, shape in shapes.items():
             if name not in tensors:
@@ -357,7 +370,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._data_mean = np.array(tensors["data_mean"])
         self._optimizer = {
             name: np.array(tensors[f"optimizer.{name}"])
-            for name in _OPTIMIZER
+            for name in (*_OPTIMIZER, *_WHEN_NEEDED)
             if f"optimizer.{name}" in tensors
         } or None
         self._best_state = None
@@ -366,6 +379,9 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._best_state = {name: np.array(tensors[f"best.{name}"]) for name in _LEARNED}
             self._best_state.update(meta["best"])
         self._seed, self._step = int(meta["seed"]), int(meta["step"])
+        self._updates = int(meta["updates"])
+        self.temperatures_ = np.array(meta["temperatures"], np.float64)
+        self.swap_rates_ = np.array(meta["swap_rates"], np.float64)
         self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
         self.n_features_in_ = visibles
         self._n_features_out = hiddens

@@ -26,6 +26,8 @@ __all__ = ["RBMTraining"]
 _MONITOR_ROWS = 1000
 _MAX_GIBBS_STEPS = 1_000_000
 _CHECKED_EPOCHS = 10_000
+_FIRST_MOMENT = 0.9  # Adam's, where momentum is not given
+_FAST_RATE = 0.02  # of fast weights; about the learning rates that Tieleman and Hinton (2009) used
 
 
 class RBMTraining(RBMCore):
@@ -38,6 +40,12 @@ class RBMTraining(RBMCore):
     verbose: int
     random_state: Any
     method: str
+    optimizer: str
+    n_temperatures: int
+    temperatures_: np.ndarray
+    swap_rates_: np.ndarray
+    clip_norm: float | None
+    max_norm: float | None
     weight_decay: float
     l1: float
     centering: bool
@@ -84,7 +92,12 @@ class RBMTraining(RBMCore):
         for name, low in (("n_components", 1), ("batch_size", 1), ("n_iter", 0)):
             integer(name, low)
         integer("checkpoint_every", 1)
-        option("method", ("pcd", "cd"))
+        option("method", ("pcd", "cd", "fpcd", "pt"))
+        option("optimizer", ("sgd", "adam"))
+        integer("n_temperatures", 2)
+        for name in ("clip_norm", "max_norm"):
+            if getattr(self, name) is not None:
+                real(name, 0, open_low=True)
         option("precision", ("auto", "float32", "float64", "bfloat16", "int16"))
         option("device", ("auto", "cpu"))
         for name in ("centering", "learn_sigma", "shuffle"):
@@ -169,7 +182,11 @@ class RBMTraining(RBMCore):
         self.log_variance_ = np.zeros(n_features, dtype)
         self.shape_hidden_ = np.zeros((2, self.n_components), dtype)
         self.shape_visible_ = np.zeros((2, n_features), dtype)
-        self.h_samples_ = np.zeros((self.batch_size, self.n_components), dtype)
+        levels = self.n_temperatures if self.method == "pt" else 1
+        self.h_samples_ = np.zeros((self.batch_size * levels, self.n_components), dtype)
+        self.temperatures_ = np.linspace(0, 1, levels) if levels > 1 else np.ones(1)
+        self.swap_rates_ = np.zeros(levels - 1)
+        self._updates = 0
         self._chain_totals = self._imputed = None
         self._start_draws(rng)
         if not self._hidden_layer.is_all("bernoulli"):
@@ -194,7 +211,8 @@ class RBMTraining(RBMCore):
         core.set_chains(np.ascontiguousarray(self.h_samples_, self.components_.dtype))
         if self._chain_totals is not None:
             core.set_chain_totals(self._chain_totals)
-        core.seed, core.step = self._seed, self._step
+        core.seed, core.step, core.updates = self._seed, self._step, self._updates
+        core.swaps = []
         if self._optimizer is None:
             fresh = {name: np.zeros_like(old) for name, old in core.get_state().items()}
             fresh["visible_offset"] = np.ascontiguousarray(self._data_mean, self.components_.dtype)
@@ -212,13 +230,28 @@ class RBMTraining(RBMCore):
         self.shape_visible_, self.shape_hidden_ = core.get_shapes()
         self.h_samples_ = core.get_chains()
         self._optimizer, self._step = core.get_state(), core.step
+        self._updates = core.updates
+        if self.method == "pt" and len(core.swaps):
+            made, tried = np.reshape(core.swaps, (-1, 2)).T
+            if tried.all():
+                self.swap_rates_ = made / tried
+                self.temperatures_ = _respaced(self.temperatures_, self.swap_rates_)
 
     def _options(self, epoch: int, batch_size: int) -> Any:
         options = _core.TrainOptions()
         options.batch_size = batch_size
         options.k = self._gibbs_steps(epoch)
-        options.persistent = self.method == "pcd"
+        options.persistent = self.method != "cd"
         options.learning_rate, options.momentum = self._rates(epoch)
+        options.adam = self.optimizer == "adam"
+        if options.adam and self.momentum == 0:
+            options.momentum = _FIRST_MOMENT
+        options.clip_norm, options.max_norm = self.clip_norm or 0.0, self.max_norm or 0.0
+        if self.method == "fpcd":
+            options.fast_rate = _FAST_RATE
+        if self.method == "pt":
+            options.temperatures = self.temperatures_.tolist()
+            options.base_bias = self._base_bias().tolist()
         options.l2, options.l1 = self.weight_decay, self.l1
         options.centering = self.centering
         options.sparsity_target = -1.0 if self.sparsity_target is None else self.sparsity_target
@@ -335,7 +368,9 @@ class RBMTraining(RBMCore):
         layer = self._visible_layer
         if layer.has("multinomial"):
             rows = np.random.default_rng([self._seed, 6]).integers(X.shape[0], size=self.batch_size)
-            self._chain_totals = layer.totals(X[np.sort(rows)]).astype(X.dtype)
+            # the same at every temperature: chains that exchange states have the same lengths
+            totals = np.tile(layer.totals(X[np.sort(rows)]), len(self.temperatures_))
+            self._chain_totals = totals.astype(X.dtype)
 
     def _run(self, train, measure) -> None:
         """The epochs that are left, through the common loop."""
@@ -367,8 +402,11 @@ class RBMTraining(RBMCore):
             "shape_hidden_",
             "shape_visible_",
             "h_samples_",
+            "temperatures_",
+            "swap_rates_",
             "_imputed",
             "_optimizer",
+            "_updates",
             "_step",
             "n_iter_",
         )
@@ -512,6 +550,19 @@ class RBMTraining(RBMCore):
                 f"resume: {path} holds {got}; expected components of shape {shape} {dtype}"
             )
         self._set_state(tensors, meta)
+
+
+def _respaced(betas: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """Inverse temperatures between which exchanges would fail equally often, half way there.
+
+    Failures add up along the path whatever the ladder: S. Syed, A. Bouchard-Cote, G. Deligiannidis,
+    A. Doucet, "Non-reversible parallel tempering", JRSS B 84, 2022.
+    """
+    failures = np.concatenate([[0.0], np.cumsum(np.maximum(1 - rates, 1e-3))])
+    even = np.interp(np.linspace(0, failures[-1], len(betas)), failures, betas)
+    out = 0.5 * (betas + even)
+    out[0], out[-1] = 0.0, 1.0
+    return out
 
 
 def _check_row_weight(row_weight, X, dtype) -> np.ndarray:

@@ -45,8 +45,20 @@ class RBM(RBMTraining):
         1 prints a line per epoch; 2 adds a progress bar.
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights, the order of the rows, and all sampling.
-    method : {"pcd", "cd"}, default="pcd"
-        Where the model's samples come from: chains that persist, or ``k`` steps from the data.
+    method : {"pcd", "cd", "fpcd", "pt"}, default="pcd"
+        Where the model's samples come from: chains that persist, or ``k`` steps from the data; or
+        chains that persist and mix faster, by fast weights that decay [4]_, or by exchanges among
+        ``n_temperatures`` chains each (parallel tempering [5]_).
+    n_temperatures : int, default=10
+        Of parallel tempering. The ladder starts evenly spaced and is adapted after every epoch, so
+        that exchanges fail equally often everywhere.
+    optimizer : {"sgd", "adam"}, default="sgd"
+        "adam" adapts the step of every parameter; its first moment decays by ``momentum`` (0.9
+        where that is 0).
+    clip_norm : float or None, default=None
+        Largest norm of the gradient of all parameters; larger ones are scaled down.
+    max_norm : float or None, default=None
+        Largest norm of the weights of a hidden unit; they are scaled down to it after every update.
     k : int, sequence of int or callable, default=1
         Gibbs steps per update; a schedule like ``learning_rate``.
     visible, hidden : {"bernoulli", "gaussian", "spin", "relu", "drelu", "replicated_softmax"}\
@@ -104,7 +116,10 @@ class RBM(RBMTraining):
     shape_visible_, shape_hidden_ : ndarray of shape (2, n_features) and (2, n_components)
         Gaps and asymmetries of double rectified units (zeros for others).
     h_samples_ : ndarray of shape (batch_size, n_components)
-        States of the persistent chains.
+        States of the persistent chains; tempered ones follow each other, the hottest first.
+    temperatures_, swap_rates_ : ndarray
+        Inverse temperatures of tempered chains, and the share of exchanges between neighbours that
+        were made in the last epoch.
     history_ : dict of str to list
         One value per epoch: ``epoch``, ``seconds``, ``pseudo_log_likelihood`` (nats per sample, on
         up to 1000 training rows; Bernoulli or spin visibles) or ``reconstruction_error`` (mean
@@ -121,6 +136,10 @@ class RBM(RBMTraining):
            likelihood gradient". ICML 2008.
     .. [3] J. Melchior, A. Fischer, L. Wiskott. "How to center deep Boltzmann machines". JMLR 17,
            2016.
+    .. [4] T. Tieleman, G. Hinton. "Using fast weights to improve persistent contrastive
+           divergence". ICML 2009.
+    .. [5] G. Desjardins, A. Courville, Y. Bengio, P. Vincent, O. Delalleau. "Tempered Markov chain
+           Monte Carlo for training of restricted Boltzmann machines". AISTATS 2010.
 
     Examples
     --------
@@ -140,6 +159,10 @@ class RBM(RBMTraining):
         verbose=0,
         random_state=None,
         method="pcd",
+        n_temperatures=10,
+        optimizer="sgd",
+        clip_norm=None,
+        max_norm=None,
         k=1,
         visible="bernoulli",
         hidden="bernoulli",
@@ -167,6 +190,10 @@ class RBM(RBMTraining):
         self.verbose = verbose
         self.random_state = random_state
         self.method = method
+        self.n_temperatures = n_temperatures
+        self.optimizer = optimizer
+        self.clip_norm = clip_norm
+        self.max_norm = max_norm
         self.k = k
         self.visible = visible
         self.hidden = hidden
