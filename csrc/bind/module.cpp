@@ -8,6 +8,7 @@ void bind_ops(py::module_&);
 void bind_rbm(py::module_&);
 void bind_elementwise(py::module_&);
 void bind_network(py::module_&);
+void bind_gpu_array(py::module_&);
 }  // namespace unsupfast::bind
 
 PYBIND11_MODULE(_core, m) {
@@ -68,6 +69,7 @@ PYBIND11_MODULE(_core, m) {
         },
         "How this extension was built.");
 
+    bind::bind_gpu_array(m);
     bind::bind_ops(m);
     bind::bind_elementwise(m);
     bind::bind_rbm(m);

@@ -1,4 +1,5 @@
-// unsupfast._core.Rbm: the machine of csrc/rbm/rbm.h over NumPy arrays.
+// unsupfast._core.Rbm: the machine of csrc/rbm/rbm.h. Parameters, states and samples go in and out as NumPy arrays;
+// rows of data lie where the machine does.
 #include "rbm/rbm.h"
 
 #include <array>
@@ -19,14 +20,15 @@ RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const
         const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
         return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner};
     }
-    const auto a = py::array::ensure(x);
-    if (!a) throw py::type_error(std::string(name) + " is not an array");
+    const AnyArray a = AnyArray::of(x, name);
     contiguous(a, name, dtype, {-1, cols});
-    return {{a.shape(0), a.data(), cols}, a};
+    return {{a.shape(0), a.data(), cols}, a.object()};
 }
 
-py::array array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
-    py::array out = new_array(dtype, shape);
+AnyArray copy_of(const AnyArray& a) { return AnyArray::of(a.object().attr("copy")()); }
+
+AnyArray array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
+    AnyArray out = new_array(dtype, shape);
     std::memcpy(out.mutable_data(), a.data(), size_t(out.nbytes()));
     return out;
 }
@@ -46,7 +48,7 @@ Layer layer_from(const Parts& parts, const char* name) {
     return layer;
 }
 
-void copy_into(Array& to, const py::array& from, const char* name, DType dtype) {
+void copy_into(Array& to, const AnyArray& from, const char* name, DType dtype) {
     contiguous(from, name, dtype, {to.size()});
     std::memcpy(to.data(), from.data(), size_t(from.nbytes()));
 }
@@ -104,7 +106,7 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("swaps", &Rbm::swaps)
         .def(
             "set_parameters",
-            [](Rbm& r, const py::array& components, const py::array& visible_bias, const py::array& hidden_bias,
+            [](Rbm& r, const AnyArray& components, const AnyArray& visible_bias, const AnyArray& hidden_bias,
                const py::object& log_variance) {
                 check(components.ndim() == 2 && components.shape(0) == r.hiddens && components.shape(1) == r.visibles,
                       "components has shape " + shape_of(components));
@@ -113,44 +115,45 @@ void bind_rbm(py::module_& m) {
                 contiguous(visible_bias, "visible_bias", r.dtype, {r.visibles});
                 contiguous(hidden_bias, "hidden_bias", r.dtype, {r.hiddens});
                 const void* z = nullptr;
-                if (!log_variance.is_none()) z = contiguous(log_variance, "log_variance", r.dtype, {r.visibles}).data();
-                r.set_parameters(components.data(), components.strides(1) / components.itemsize(),
-                                 components.strides(0) / components.itemsize(), visible_bias.data(), hidden_bias.data(),
-                                 z);
+                if (!log_variance.is_none())
+                    z = contiguous(log_variance.cast<AnyArray>(), "log_variance", r.dtype, {r.visibles}).data();
+                r.set_parameters(components.data(), components.stride_bytes(1) / components.itemsize(),
+                                 components.stride_bytes(0) / components.itemsize(), visible_bias.data(),
+                                 hidden_bias.data(), z);
             },
             "components"_a, "visible_bias"_a, "hidden_bias"_a, "log_variance"_a = py::none(),
             "Sets weights (hiddens, visibles) and biases.")
         .def(
             "get_parameters",
             [](const Rbm& r) {
-                py::array w = new_array(r.dtype, {r.visibles, r.hiddens}), a = new_array(r.dtype, {r.visibles}),
-                          b = new_array(r.dtype, {r.hiddens}), z = new_array(r.dtype, {r.visibles});
+                AnyArray w = new_array(r.dtype, {r.visibles, r.hiddens}), a = new_array(r.dtype, {r.visibles}),
+                         b = new_array(r.dtype, {r.hiddens}), z = new_array(r.dtype, {r.visibles});
                 r.get_parameters(w.mutable_data(), a.mutable_data(), b.mutable_data(), z.mutable_data());
-                return py::make_tuple(py::array(w.attr("T")), a, b, z);
+                return py::make_tuple(w.transposed(), a, b, z);
             },
             "(components (hiddens, visibles), visible_bias, hidden_bias, log_variance)")
         .def("set_chains",
-             [](Rbm& r, const py::array& h) {
+             [](Rbm& r, const AnyArray& h) {
                  contiguous(h, "chains", r.dtype, {-1, r.hiddens});
                  check(r.set_chains(h.data(), h.shape(0)), "chains hold values other than 0 and 1");
                  r.chain_totals = Array();
              })
         .def("get_chains",
              [](const Rbm& r) {
-                 py::array h = new_array(r.dtype, {r.chains.count(), r.hiddens});
+                 AnyArray h = new_array(r.dtype, {r.chains.count(), r.hiddens});
                  if (r.chains.count()) r.chains.get(h.mutable_data());
                  return h;
              })
         .def(
             "set_chain_totals",
-            [](Rbm& r, const py::array& totals) {
+            [](Rbm& r, const AnyArray& totals) {
                 r.chain_totals = Array(r.dtype, totals.size());
                 copy_into(r.chain_totals, totals, "totals", r.dtype);
             },
             "totals"_a, "What the counts of each chain add up to.")
         .def(
             "set_shapes",
-            [](Rbm& r, const py::array& visible, const py::array& hidden) {
+            [](Rbm& r, const AnyArray& visible, const AnyArray& hidden) {
                 std::memcpy(r.visible_shape.data(),
                             contiguous(visible, "visible_shape", r.dtype, {2, r.visibles}).data(),
                             size_t(visible.nbytes()));
@@ -180,15 +183,15 @@ void bind_rbm(py::module_& m) {
             "What training carries from step to step, besides parameters, chains, seed and step.")
         .def("set_state",
              [](Rbm& r, const py::dict& d) {
-                 copy_into(r.velocity, d["velocity"], "velocity", r.dtype);
-                 copy_into(r.bias_velocity, d["bias_velocity"], "bias_velocity", r.dtype);
-                 copy_into(r.visible_offset, d["visible_offset"], "visible_offset", r.dtype);
-                 copy_into(r.hidden_offset, d["hidden_offset"], "hidden_offset", r.dtype);
+                 copy_into(r.velocity, AnyArray::of(d["velocity"]), "velocity", r.dtype);
+                 copy_into(r.bias_velocity, AnyArray::of(d["bias_velocity"]), "bias_velocity", r.dtype);
+                 copy_into(r.visible_offset, AnyArray::of(d["visible_offset"]), "visible_offset", r.dtype);
+                 copy_into(r.hidden_offset, AnyArray::of(d["hidden_offset"]), "hidden_offset", r.dtype);
                  for (const auto& [name, a] : made_when_needed(r)) {
                      *a = Array();
                      if (!d.contains(name)) continue;
                      *a = Array(r.dtype, size_when_made(r, name));
-                     copy_into(*a, d[name], name, r.dtype);
+                     copy_into(*a, AnyArray::of(d[name]), name, r.dtype);
                  }
              })
         .def(
@@ -208,7 +211,8 @@ void bind_rbm(py::module_& m) {
                 check(!o.persistent || !r.visible.has(Unit::multinomial) || r.chain_totals.size() == r.chains.count(),
                       "chains of counts need totals");
                 const void* w = nullptr;
-                if (!weight.is_none()) w = contiguous(weight, "sample_weight", r.dtype, {rows.rows.count}).data();
+                if (!weight.is_none())
+                    w = contiguous(weight.cast<AnyArray>(), "sample_weight", r.dtype, {rows.rows.count}).data();
                 check(uniforms.is_none() || (r.visible.binary() && r.hidden.binary()),
                       "given uniforms are for Bernoulli units");
                 UniformSource source(uniforms);
@@ -233,7 +237,7 @@ void bind_rbm(py::module_& m) {
                 const RowsArgument rows = rows_argument(v, r.dtype, r.visibles, "X");
                 const bool log_z = what == "log_partition";
                 check(log_z || what == "mean" || what == "sample", "what is '" + what + "'");
-                py::array out =
+                AnyArray out =
                     log_z ? new_array(r.dtype, {rows.rows.count}) : new_array(r.dtype, {rows.rows.count, r.hiddens});
                 void* p = out.mutable_data();
                 std::memset(p, 0, size_t(out.nbytes()));
@@ -249,12 +253,13 @@ void bind_rbm(py::module_& m) {
             "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
         .def(
             "visible_given_hidden",
-            [](Rbm& r, const py::array& h, const std::string& what, uint64_t seed, const py::object& totals) {
+            [](Rbm& r, const AnyArray& h, const std::string& what, uint64_t seed, const py::object& totals) {
                 contiguous(h, "H", r.dtype, {-1, r.hiddens});
                 const void* counts = nullptr;
-                if (!totals.is_none()) counts = contiguous(totals, "totals", r.dtype, {h.shape(0)}).data();
+                if (!totals.is_none())
+                    counts = contiguous(totals.cast<AnyArray>(), "totals", r.dtype, {h.shape(0)}).data();
                 check(what == "mean" || what == "sample", "what is '" + what + "'");
-                py::array out = new_array(r.dtype, {h.shape(0), r.visibles});
+                AnyArray out = new_array(r.dtype, {h.shape(0), r.visibles});
                 void* p = out.mutable_data();
                 py::gil_scoped_release release;
                 r.visible_given_hidden(Left{h.data(), r.hiddens, 1}, h.shape(0),
@@ -266,12 +271,11 @@ void bind_rbm(py::module_& m) {
             "'mean' or 'sample' of the visible layer; totals: what the counts of each row add up to (None: 1).")
         .def(
             "gibbs",
-            [](Rbm& r, const py::array& v, int64_t steps, const py::object& clamp, uint64_t seed,
+            [](Rbm& r, const AnyArray& v, int64_t steps, const py::object& clamp, uint64_t seed,
                const py::object& callback) {
                 contiguous(v, "v", r.dtype, {-1, r.visibles});
                 check(steps >= 0, "steps must not be negative");
-                py::array state = v.attr("copy")();
-                py::array mean = v.attr("copy")();
+                AnyArray state = copy_of(v), mean = copy_of(v);
                 py::array_t<uint8_t, py::array::c_style> mask;
                 if (!clamp.is_none()) {
                     mask = clamp;
@@ -290,11 +294,11 @@ void bind_rbm(py::module_& m) {
             "(states, conditional means) after `steps` Gibbs steps from v.")
         .def(
             "anneal",
-            [](Rbm& r, const py::array& v, const py::array_t<double, py::array::c_style>& betas,
-               const py::array& base_bias, uint64_t seed, const py::object& callback) {
+            [](Rbm& r, const AnyArray& v, const py::array_t<double, py::array::c_style>& betas,
+               const AnyArray& base_bias, uint64_t seed, const py::object& callback) {
                 contiguous(v, "v", r.dtype, {-1, r.visibles});
                 contiguous(base_bias, "base_bias", r.dtype, {r.visibles});
-                py::array state = v.attr("copy")();
+                AnyArray state = copy_of(v);
                 py::array_t<double> log_weight(v.shape(0));
                 std::memset(log_weight.mutable_data(), 0, size_t(log_weight.nbytes()));
                 Ticker ticker(callback, betas.size() - 1);

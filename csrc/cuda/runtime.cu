@@ -208,6 +208,14 @@ void copy_on_gpu(int device, void* to, const void* from, size_t bytes) {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, d.stream), "copying on the GPU");
 }
 
+void copy_rows(int device, void* to, size_t to_step, const void* from, size_t from_step, size_t width, size_t rows) {
+    if (width == 0 || rows == 0) return;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaMemcpy2DAsync(to, to_step, from, from_step, width, rows, cudaMemcpyDeviceToDevice, d.stream),
+          "copying on the GPU");
+}
+
 void zero(int device, void* p, size_t bytes) {
     if (bytes == 0) return;
     const Device& d = device_state(device);
@@ -226,6 +234,29 @@ void trim(int device) {
     const DeviceScope scope(device);
     check(cudaStreamSynchronize(d.stream), "waiting for the GPU");
     if (d.pool) check(cudaMemPoolTrimTo(d.pool, 0), "giving GPU memory back");
+}
+
+void* stream(int device) { return device_state(device).stream; }
+
+namespace {
+
+void order(int device, cudaStream_t first, cudaStream_t then) {
+    const DeviceScope scope(device);
+    cudaEvent_t event;
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+    const cudaError_t recorded = cudaEventRecord(event, first);
+    const cudaError_t waits = recorded == cudaSuccess ? cudaStreamWaitEvent(then, event) : recorded;
+    (void)cudaEventDestroy(event);  // once it has happened
+    check(waits, "ordering streams");
+}
+
+}  // namespace
+
+void wait_for(int device, void* theirs) {
+    order(device, static_cast<cudaStream_t>(theirs), device_state(device).stream);
+}
+void let_wait(int device, void* theirs) {
+    order(device, device_state(device).stream, static_cast<cudaStream_t>(theirs));
 }
 
 }  // namespace unsupfast::cuda

@@ -51,11 +51,15 @@ constexpr int elementary_cost(Elementary f) {
     return costs[int(f)];
 }
 
+constexpr bool takes_two(Elementary f) { return f >= Elementary::add; }
+static_assert(!takes_two(Elementary::continuous_fourth) && takes_two(Elementary::where));
+
 constexpr int kRank = 4;
 
 // y = f(a), f(a, b), or where(condition, a, b): the result is contiguous, of these extents (from the slowest to the
 // fastest; 1 where there are fewer axes). Strides are in elements, 0 along an axis that an operand is repeated over.
-// All of a and b are of type dtype; the condition's bytes are 0 or 1.
+// All of a and b are of type dtype; the condition's bytes are 0 or 1. Of a function of two operands one may be null: it
+// is `number` then, and its strides are 0.
 struct Elementwise {
     Elementary f;
     int64_t extent[kRank];
@@ -65,6 +69,7 @@ struct Elementwise {
     int64_t a_stride[kRank], b_stride[kRank], condition_stride[kRank];
     void* y;
     DType dtype;
+    double number;
 };
 
 }  // namespace unsupfast
