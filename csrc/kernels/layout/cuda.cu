@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(256) pack_bits_kernel(const __grid_constant__ 
     T x(0);
     if (j < p.cols) x = static_cast<const T*>(p.src)[(p.order ? p.order[i] : i) * p.row_stride + j];
     const uint32_t word = __ballot_sync(0xffffffffu, x != T(0));
-    if (x != T(0) && x != T(1)) atomicOr(p.other, 1);
+    if (p.other && x != T(0) && x != T(1)) atomicOr(p.other, 1);
     if (lane == 0) p.dst[at] = word;
 }
 

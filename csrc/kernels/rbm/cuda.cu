@@ -3,10 +3,13 @@
 
 #include "elementary.h"
 #include "kernels/gemm/engine.cuh"
+#include "kernels/layout/op.h"
 
 namespace unsupfast {
 namespace cuda {
 namespace {
+
+enum RbmScratch : int { kHiddenScratch = 5 };
 
 // The four columns of a thread are the four words of one Philox block: one block of random numbers for four
 // samples, and nothing to exchange between lanes.
@@ -106,9 +109,15 @@ void weight_update(const WeightUpdate& p, const Launch& launch) {
     if (p.row_dot)
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.hiddens) * p.visibles) * sizeof(T)));
     const auto values = [](const void* x) { return static_cast<const T*>(x); };
-    // the hidden states are read as they are: no panels of them are built
-    multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, right_values(p.hidden, p.hiddens, p.contrast), p.format,
-                launch,
+    // the hidden states are read as they are: no panels of them are built, except to round them to fixed point
+    Right hidden = right_values(p.hidden, p.hiddens, p.contrast);
+    if (p.format == DType::i16) {
+        void* made = launch.scratch(kHiddenScratch, size_t(panel_elements(p.format, p.rows, p.hiddens)) * 2);
+        PackPanels_cuda(PackPanels{p.rows, p.hiddens, p.hidden, p.hiddens, 1, made, p.dtype, p.format, p.contrast},
+                        launch);
+        hidden = right_panels(made, p.format);
+    }
+    multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch,
                 UpdateEpilogue<T>{p.visibles,
                                   p.hiddens,
                                   static_cast<T*>(p.weights),
