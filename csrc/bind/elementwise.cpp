@@ -473,6 +473,23 @@ void bind_elementwise(py::module_& m) {
         },
         "a"_a, "axis"_a = py::none(), "keepdims"_a = false, "Mean over axes.");
     m.def(
+        "tally",
+        [](AnyArray totals, const std::vector<AnyArray>& values, double weight) {
+            const Device device = totals.device();
+            contiguous(totals, "totals", DType::f64, {int64_t(values.size())}, device);
+            check(values.size() <= size_t(kTallied), "more values than one tally takes");
+            Tally p{int64_t(values.size()), {}, weight, static_cast<double*>(totals.mutable_data()), DType::f32};
+            for (size_t i = 0; i < values.size(); ++i) {
+                const DType dtype = dtype_of(values[i], "values");
+                check(values[i].size() == 1 && values[i].device() == device && (i == 0 || dtype == p.dtype),
+                      "values are no single numbers of one dtype where totals are");
+                p.x[i] = values[i].data();
+                p.dtype = dtype;
+            }
+            run(p, device);
+        },
+        "totals"_a, "values"_a, "weight"_a, "Adds numbers, weighted, to running sums.");
+    m.def(
         "max",
         [](py::object a, const py::object& axis, bool keepdims) {
             return reduce(Reduction::max, false, "max", std::move(a), axis, keepdims);

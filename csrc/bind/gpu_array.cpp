@@ -108,6 +108,41 @@ py::object transposed(const GpuArray& a) {
     return view(a, a.data, {a.shape.rbegin(), a.shape.rend()}, {a.strides.rbegin(), a.strides.rend()});
 }
 
+// Repeated along axes of one element, without a copy.
+py::object broadcast(const GpuArray& a, const std::vector<int64_t>& shape) {
+    check(shape.size() >= a.shape.size(), "an array of more axes was to be broadcast");
+    const size_t extra = shape.size() - a.shape.size();
+    std::vector<int64_t> strides(shape.size(), 0);
+    for (size_t d = 0; d < a.shape.size(); ++d) {
+        check(a.shape[d] == 1 || a.shape[d] == shape[d + extra], "an array does not broadcast to this shape");
+        strides[d + extra] = a.shape[d] == 1 ? 0 : a.strides[d];
+    }
+    return view(a, a.data, shape, std::move(strides));
+}
+
+py::object copied(const py::object& x) {
+    const py::object plain = contiguous_copy(x);
+    if (!plain.is(x)) return plain;
+    const GpuArray& a = gpu(x);
+    AnyArray y(a.dtype, a.shape, a.device);
+    copy_memory(a.device, y.mutable_data(), a.device, a.data, y.nbytes());
+    return y.object();
+}
+
+// All elements one number.
+py::object full(const std::vector<int64_t>& shape, double number, const py::object& dtype, int device) {
+    AnyArray y(py::dtype::from_args(dtype), shape, {device});
+    Elementwise p{};
+    p.f = Elementary::maximum;  // of the number and itself
+    p.number = number;
+    for (int64_t& n : p.extent) n = 1;
+    p.extent[kRank - 1] = y.size();
+    p.y = y.mutable_data();
+    p.dtype = dtype_of(y, "dtype");
+    run(p, {device});
+    return y.object();
+}
+
 // Basic indexing: integers and slices, an axis each, and None.
 py::object subscript(const GpuArray& a, const py::object& key) {
     const py::tuple keys = py::isinstance<py::tuple>(key) ? key.cast<py::tuple>() : py::make_tuple(key);
@@ -231,6 +266,8 @@ void bind_gpu_array(py::module_& m) {
         .def_property_readonly("nbytes", [](const GpuArray& a) { return a.size() * int64_t(a.dtype.itemsize()); })
         .def_property_readonly("gpu", [](const GpuArray& a) { return a.device.gpu; })
         .def_property_readonly("T", &transposed)
+        .def("copy", &copied, "A copy in C order.")
+        .def("broadcast_to", &broadcast, "shape"_a, "A view with axes of one element repeated.")
         .def("contiguous", &contiguous_copy, "The array, or a copy in C order.")
         .def("numpy", &to_numpy, "A copy on the CPU.")
         .def("item", &number, "Its one element as a number.")
@@ -256,6 +293,7 @@ void bind_gpu_array(py::module_& m) {
             },
             "stream"_a = py::none())
         .def_property_readonly("__cuda_array_interface__", &interface_of);
+    c.attr("__array_ufunc__") = py::none();  // NumPy's arrays leave arithmetic with ours to us
     // arithmetic through the module's functions, once they are there
     const auto binary = [&](const char* method, const char* function, bool reversed) {
         c.def(method, [m, function, reversed](const py::object& a, const py::object& b) {
@@ -277,6 +315,12 @@ void bind_gpu_array(py::module_& m) {
             return a.object();
         },
         "shape"_a, "dtype"_a, "gpu"_a = 0, "An array of zeros on a GPU.");
+    m.def("gpu_full", &full, "shape"_a, "number"_a, "dtype"_a, "gpu"_a = 0, "An array of one number on a GPU.");
+    py::class_<cuda::Graph>(m, "Graph", "What is done on a GPU from here to finish() is recorded, to be done by replay().")
+        .def(py::init<int>(), "gpu"_a)
+        .def("finish", &cuda::Graph::finish)
+        .def("replay", &cuda::Graph::replay);
+    m.def("can_record", &cuda::can_record, "Whether graphs can be recorded.");
     m.def("gpu_synchronize", &cuda::synchronize, "gpu"_a = 0, "Waits until a GPU has done what it was given.",
           py::call_guard<py::gil_scoped_release>());
     m.def(

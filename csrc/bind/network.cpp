@@ -52,6 +52,14 @@ struct Matrix {
     Left transposed() const { return {data, 1, cols}; }
 };
 
+// A clock of random numbers: one int64 on the GPU, of which the low half counts; see Draw.
+const uint32_t* clock_of(const py::object& clock, Device device) {
+    if (clock.is_none()) return nullptr;
+    const auto a = clock.cast<AnyArray>();
+    check(a.size() == 1 && a.itemsize() == 8 && a.device() == device, "clock is no int64 where the data are");
+    return static_cast<const uint32_t*>(a.data());
+}
+
 using Memory = std::shared_ptr<void>;
 Memory memory(DType t, int64_t elements, Device device) {
     return memory_on(device, size_t(elements) * size_t(element_size(t)));
@@ -158,7 +166,7 @@ py::tuple likelihood(const AnyArray& z, const AnyArray& x, const std::string& lo
 }
 
 py::tuple latent(const AnyArray& head, int64_t samples, uint64_t seed, uint32_t step, uint32_t stream,
-                 uint32_t first_row) {
+                 uint32_t first_row, const py::object& clock) {
     const DType dtype = dtype_of(head, "head");
     const Matrix in = matrix(head, "head", dtype);
     check(in.cols % 2 == 0, "head has an odd number of columns");
@@ -166,8 +174,8 @@ py::tuple latent(const AnyArray& head, int64_t samples, uint64_t seed, uint32_t 
     const int64_t n = in.cols / 2;
     AnyArray z = new_array(dtype, {in.rows * samples, n}, in.device);
     AnyArray eps = new_array(dtype, {in.rows * samples, n}, in.device), kl = new_array(dtype, {in.rows, n}, in.device);
-    run(Latent{in.rows, n, samples, in.data, Draw{seed, step, stream, first_row}, z.mutable_data(), eps.mutable_data(),
-               kl.mutable_data(), dtype},
+    const Draw draw{seed, step, stream, first_row, nullptr, clock_of(clock, in.device)};
+    run(Latent{in.rows, n, samples, in.data, draw, z.mutable_data(), eps.mutable_data(), kl.mutable_data(), dtype},
         in.device);
     return py::make_tuple(z, eps, kl);
 }
@@ -186,13 +194,14 @@ AnyArray latent_grad(const AnyArray& head, const AnyArray& eps, const py::object
     return out;
 }
 
-AnyArray dropout(const AnyArray& x, double rate, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row) {
+AnyArray dropout(const AnyArray& x, double rate, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row,
+                 const py::object& clock) {
     const DType dtype = dtype_of(x, "x");
     const Matrix in = matrix(x, "x", dtype);
     check(rate >= 0 && rate < 1, "rate is " + std::to_string(rate) + "; expected a number in [0, 1)");
     AnyArray y = new_array(dtype, {in.rows, in.cols}, in.device);
-    run(Dropout{in.rows, in.cols, in.data, rate, Draw{seed, step, stream, first_row}, y.mutable_data(), dtype},
-        in.device);
+    const Draw draw{seed, step, stream, first_row, nullptr, clock_of(clock, in.device)};
+    run(Dropout{in.rows, in.cols, in.data, rate, draw, y.mutable_data(), dtype}, in.device);
     return y;
 }
 
@@ -218,7 +227,7 @@ py::tuple contraction(const AnyArray& h, const AnyArray& norms, const std::strin
 }
 
 py::tuple take_rows(const py::object& x, const AnyArray& index, int64_t cols, const std::string& corruption,
-                    double amount, uint64_t seed, uint32_t step, uint32_t stream) {
+                    double amount, uint64_t seed, uint32_t step, uint32_t stream, const py::object& clock) {
     const Corruption how = named<Corruption>(corruption,
                                              {{"none", Corruption::none},
                                               {"masking", Corruption::masking},
@@ -256,7 +265,7 @@ py::tuple take_rows(const py::object& x, const AnyArray& index, int64_t cols, co
         for (int64_t i = 0; i < p.m; ++i) check(p.index[i] >= 0 && p.index[i] < rows, "index is out of range");
     p.corruption = how;
     p.amount = amount;
-    p.draw = Draw{seed, step, stream, 0};
+    p.draw = Draw{seed, step, stream, 0, nullptr, clock_of(clock, device)};
     AnyArray clean = new_array(p.dtype, {p.m, cols}, device), corrupted = clean;
     p.clean = clean.mutable_data();
     if (how != Corruption::none) {
@@ -343,9 +352,11 @@ struct Step {
     Optimise numbers{};
     bool has_m = false, has_v = false;
     std::map<int, Memory> nonfinite;  // by GPU (-1: the CPU), where tensors are: one int32_t each
+    py::object kept[2];               // what numbers.live and numbers.factor point into
 
     Step(const std::string& rule, double rate, double beta1, double beta2, double eps, int64_t step, double scale,
-         double limit, bool nesterov) {
+         double limit, bool nesterov, py::object live, py::object factor, const py::object& flag)
+        : kept{std::move(live), std::move(factor)} {
         Optimise& o = numbers;
         o.rule = named<Rule>(rule,
                              {{"sgd", Rule::sgd},
@@ -367,6 +378,22 @@ struct Step {
         o.c2 = 1 - std::pow(beta2, double(step));
         o.scale = scale;
         o.limit = limit;
+        if (!kept[0].is_none()) {
+            const auto a = kept[0].cast<AnyArray>();
+            check(a.size() == 3 && a.itemsize() == 8 && a.is_contiguous() && a.device().is_gpu(),
+                  "live is no three numbers of 8 bytes on a GPU");
+            o.live = static_cast<const double*>(a.data());
+        }
+        if (!kept[1].is_none()) {
+            const auto a = kept[1].cast<AnyArray>();
+            check(a.size() == 1 && a.device().is_gpu(), "factor is no number on a GPU");
+            o.factor = a.data();
+        }
+        if (!flag.is_none()) {
+            const auto& a = py::cast<const GpuArray&>(flag);
+            check(a.size() == 1 && a.dtype.itemsize() == 4, "flag is no int32 on a GPU");
+            nonfinite[a.device.gpu] = Memory(a.memory, a.data);
+        }
     }
     Step(const Step&) = delete;
 
@@ -493,13 +520,13 @@ void bind_network(py::module_& m) {
     m.def("likelihood", &likelihood, "z"_a, "x"_a, "loss"_a, "scale"_a = 1.0, "repeat"_a = 1,
           "row_scale"_a = py::none(), "want_grad"_a = true, "The loss of every row, and its gradient by z.");
     m.def("latent", &latent, "head"_a, "samples"_a = 1, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
-          "Reparameterised codes, their noise, and the divergence of every dimension.");
+          "clock"_a = py::none(), "Reparameterised codes, their noise, and the divergence of every dimension.");
     m.def("latent_grad", &latent_grad, "head"_a, "eps"_a, "gz"_a = py::none(), "gkl"_a = py::none(),
           "The gradient of `latent` by head.");
     m.def("dropout", &dropout, "x"_a, "rate"_a, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
-          "x with entries left out at random, the others divided by 1 - rate.");
+          "clock"_a = py::none(), "x with entries left out at random, the others divided by 1 - rate.");
     m.def("take_rows", &take_rows, "x"_a, "index"_a, "cols"_a, "corruption"_a = "none", "amount"_a = 0.0, "seed"_a = 0,
-          "step"_a = 0, "stream"_a = 0, "Rows of x, and the same rows corrupted.");
+          "step"_a = 0, "stream"_a = 0, "clock"_a = py::none(), "Rows of x, and the same rows corrupted.");
     py::class_<WeightGradient>(m, "WeightGradient",
                                "The gradient of a weight in panels, a sum that is not computed yet.")
         .def(py::init<AnyArray, int64_t>(), "w"_a, "n"_a)
@@ -507,9 +534,13 @@ void bind_network(py::module_& m) {
         .def("add_columns", &WeightGradient::add_columns, "numbers"_a, "Adds the columns of w times these numbers.")
         .def("array", &WeightGradient::array, "The sum, in a new array.");
     py::class_<Step>(m, "Step", "One step of gradient descent on any number of tensors (p, m, v, decay), in place.")
-        .def(py::init<const std::string&, double, double, double, double, int64_t, double, double, bool>(), "rule"_a,
-             "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
-             "limit"_a = 0.0, "nesterov"_a = false)
+        .def(py::init<const std::string&, double, double, double, double, int64_t, double, double, bool, py::object,
+                      py::object, const py::object&>(),
+             "rule"_a, "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
+             "limit"_a = 0.0, "nesterov"_a = false, "live"_a = py::none(), "factor"_a = py::none(),
+             "flag"_a = py::none(),
+             "live: {rate, rate / c1, 1 / c2} in memory instead; factor: multiplies scale; flag: set where a value is "
+             "not finite, not cleared. All on the GPU.")
         .def("apply", &Step::apply, "tensors"_a, "Steps tensors, given as pairs of tensor and gradient.")
         .def("descend", &Step::descend, "tensor"_a, "g"_a, "Steps a weight along a sum while it is computed.")
         .def_property_readonly("finite", &Step::finite, "False once a stepped value was Inf or NaN.");

@@ -2,6 +2,7 @@
 // no CUDA header, and nothing here calls CUDA before it is asked to. Three files define it: runtime.cu; absent.cpp
 // where CUDA is not built; and simulated.cpp, a GPU played by the CPU, on which tests check what the host does.
 #pragma once
+#include <memory>
 #include <string>
 
 #include "kernel.h"
@@ -91,6 +92,23 @@ void zero(int device, void* p, size_t bytes);  // asynchronous
 void synchronize(int device);                  // throws what a kernel did wrong
 // Gives memory that was released back to the driver.
 void trim(int device);
+// Work that is recorded once and done often. From the making of a Graph to finish() what the calling thread starts on that
+// GPU is recorded, not done; memory that it asks for belongs to the graph. Copies between CPU and GPU can't be recorded.
+class Graph {
+  public:
+    explicit Graph(int device);
+    ~Graph();
+    Graph(const Graph&) = delete;
+    Graph& operator=(const Graph&) = delete;
+    void finish();
+    void replay();  // does all of it, asynchronously
+
+  private:
+    struct Recording;
+    std::shared_ptr<Recording> recording_;
+    friend struct Recorder;
+};
+bool can_record();
 // The GPU's stream, a cudaStream_t, and its order among those of others: our work waits for theirs, or theirs for ours.
 void* stream(int device);
 void wait_for(int device, void* theirs);

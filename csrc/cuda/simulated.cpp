@@ -111,6 +111,12 @@ void zero(int device, void* p, size_t bytes) {
 }
 void synchronize(int) {}
 void trim(int) {}
+struct Graph::Recording {};
+Graph::Graph(int) { throw std::runtime_error("CUDA: the simulated GPU records nothing"); }
+Graph::~Graph() = default;
+void Graph::finish() {}
+void Graph::replay() {}
+bool can_record() { return false; }
 void* stream(int) { return nullptr; }
 void wait_for(int, void*) {}
 void let_wait(int, void*) {}

@@ -14,6 +14,7 @@ namespace unsupfast {
     F(square, 1, (a * a))                                      \
     F(reciprocal, 4, T(1) / a)                                 \
     F(relu, 1, a < T(0) ? V{} : a)                             \
+    F(positive, 1, a > T(0) ? V{} + T(1) : V{})                \
     F(sqrt, 8, sqrt(a))                                        \
     F(exp, 16, full_exp(a))                                    \
     F(log, 16, full_log(a))                                    \

@@ -14,7 +14,7 @@ from .. import _core
 from ..io import save_model
 from ..likelihood import Machine
 from ..units import Layer
-from ._device import gpu_number
+from ._device import choose_gpu
 from ._plain import from_plain, parameters_of
 
 __all__ = ["RBMCore", "checked_states", "concatenated", "recognition_weights", "seed_from"]
@@ -140,7 +140,11 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             only_cpu = "method='pt'"
         elif any(kind == "multinomial" for kind, *_ in self._visible_layer.core()):
             only_cpu = "a layer of counts"
-        return gpu_number(self.device, only_cpu)
+        if only_cpu is None:
+            return choose_gpu(self.device, self.batch_size * self.components_.size)
+        if self.device.startswith("cuda"):
+            raise ValueError(f"device is {self.device!r}; {only_cpu} needs device='cpu'")
+        return -1
 
     def __getstate__(self):
         state = dict(super().__getstate__())

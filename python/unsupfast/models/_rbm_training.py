@@ -16,7 +16,7 @@ from .. import _core
 from ..io import load_state, save_model
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ..units import Layer
-from ._device import CPU, check_device
+from ._device import check_device
 from ._missing import Missing
 from ._rbm_core import RBMCore, concatenated, seed_from
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
@@ -99,7 +99,7 @@ class RBMTraining(RBMCore):
             if getattr(self, name) is not None:
                 real(name, 0, open_low=True)
         option("precision", ("auto", "float32", "float64", "bfloat16", "int16"))
-        check_device(self.device)
+        check_device(self)
         for name in ("centering", "learn_sigma", "shuffle"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise TypeError(f"{name} is {getattr(self, name)!r}; expected True or False")
@@ -357,7 +357,7 @@ class RBMTraining(RBMCore):
     def _resident(self, X) -> Any:
         """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
         gpu = self._gpu()
-        if gpu == CPU:
+        if gpu < 0:
             return X
         rows = self._rows(X)
         if isinstance(rows, tuple):

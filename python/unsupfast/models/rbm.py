@@ -88,7 +88,8 @@ class RBM(RBMTraining):
         largest weight of a unit) and summed exactly; all else is float32.
     device : {"auto", "cpu", "cuda", "cuda:<number>"}, default="auto"
         Where to train and compute; learned attributes are NumPy arrays in any case. "auto" is the
-        first GPU that can be used, else the CPU. ``method="pt"`` and layers of counts need the CPU.
+        first GPU where there is one that can be used and mini-batches are large enough for it to
+        be faster, else the CPU. ``method="pt"`` and layers of counts need the CPU.
     shuffle : bool, default=True
         Visit the rows in a new random order every epoch.
     validation_fraction : float or None, default=None
