@@ -6,28 +6,10 @@
 // With FMA every output is one chain of multiply-adds in the order of k, on the tensor cores one of products
 // of depth 16: results do not depend on the size of the tiles, and two runs agree bitwise.
 #pragma once
-#include "cuda/device.h"
-#include "kernels/gemm/tiles.h"
+#include "kernels/gemm/hopper.cuh"
+#include "kernels/gemm/operands.cuh"
 
 namespace unsupfast::cuda {
-
-// Buffers of launch.scratch that kernels use, all on the same stream.
-enum Scratch : int { kPartialScratch = 0 };
-
-// The right operand, k x n: panels of the format (gemm/op.h), or the values themselves, row-major, row k times
-// k_scale[k] where that is not null.
-struct Right {
-    const void* data;
-    bool is_panels;
-    bool is_fixed = false;   // panels in 16-bit fixed point
-    int64_t row_stride = 0;  // of values
-    const void* k_scale = nullptr;
-};
-
-inline Right right_panels(const void* data, DType format) { return {data, true, format == DType::i16}; }
-inline Right right_values(const void* data, int64_t row_stride, const void* k_scale) {
-    return {data, false, false, row_stride, k_scale};
-}
 
 // Element (k, column c) of a panel in 16-bit fixed point.
 __device__ __forceinline__ float fixed_value(const char* panel, int64_t k, int c) {
@@ -192,7 +174,14 @@ class RightStage {
                     continue;
                 }
             if (b_.is_panels) {
-                staged_[i] = static_cast<const Word*>(b_.data)[at];
+                if constexpr (F::kPair == 2) {
+                    const auto* from =
+                        static_cast<const uint16_t*>(b_.data) + (n0_ / kPanel + panel(i)) * panel_stride_ * 2;
+                    const int c = int(threadIdx.x) % 32;
+                    staged_[i] = from[swizzled(k0 + k, c)] | uint32_t(from[swizzled(k0 + k + 1, c)]) << 16;
+                } else {
+                    staged_[i] = static_cast<const Word*>(b_.data)[at];
+                }
                 continue;
             }
             const Value* from = static_cast<const Value*>(b_.data) + at;
@@ -400,8 +389,10 @@ template <class T, class Epilogue>
 void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DType format, const Launch& launch,
               const Epilogue& epilogue) {
     if (m == 0 || n == 0) return;
-    if constexpr (sizeof(T) == 4)
+    if constexpr (sizeof(T) == 4) {
+        if (hopper::multiply(m, n, k, a, b, format, launch, epilogue)) return;
         if (format == DType::bf16) return multiply_format<Bf16>(m, n, k, a, b, launch, epilogue);
+    }
     multiply_format<Fma<T>>(m, n, k, a, b, launch, epilogue);
 }
 

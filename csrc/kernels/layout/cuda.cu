@@ -20,16 +20,18 @@ using Square = T[kSquare][kSquare + 1];
 template <class T>
 __device__ void store_panel(const Square<T>& square, bool transposed, void* dst, DType format, int64_t depth,
                             int64_t panel, int64_t k0) {
-    const int c = int(threadIdx.x) % 32;
-    const auto at = [&](int i) { return transposed ? square[c][i] : square[i][c]; };
+    const auto at = [&](int i, int c) { return transposed ? square[c][i] : square[i][c]; };
     if constexpr (sizeof(T) == 4)
         if (format == DType::bf16) {
-            for (int i = int(threadIdx.x) / 32 * 2; i < kSquare && k0 + i < depth; i += kSquareThreads / 32 * 2)
-                static_cast<uint32_t*>(dst)[(panel * depth + k0 + i) / 2 * kPanel + c] = pack_bf16(at(i), at(i + 1));
+            const int c = int(threadIdx.x) % 16 * 2;
+            auto* to = static_cast<uint16_t*>(dst) + panel * depth * kPanel;
+            for (int i = int(threadIdx.x) / 16; i < kSquare && k0 + i < depth; i += kSquareThreads / 16)
+                *reinterpret_cast<uint32_t*>(to + swizzled(k0 + i, c)) = pack_bf16(at(i, c), at(i, c + 1));
             return;
         }
+    const int c = int(threadIdx.x) % 32;
     for (int i = int(threadIdx.x) / 32; i < kSquare && k0 + i < depth; i += kSquareThreads / 32)
-        static_cast<T*>(dst)[(panel * depth + k0 + i) * kPanel + c] = at(i);
+        static_cast<T*>(dst)[(panel * depth + k0 + i) * kPanel + c] = at(i, c);
 }
 
 template <class T>
