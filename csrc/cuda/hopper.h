@@ -22,6 +22,13 @@ __device__ __forceinline__ void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
+// ---------------------------------------------------------------- grids
+
+// The next kernel of the stream may start where there is room; it waits for the end of this one by itself, with
+// wait_for_grid() before it reads or writes memory.
+__device__ __forceinline__ void let_next_grid_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+__device__ __forceinline__ void wait_for_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
 // ---------------------------------------------------------------- barriers
 
 __device__ __forceinline__ void barrier_init(uint64_t* barrier, int arrivals) {
@@ -45,11 +52,16 @@ __device__ __forceinline__ void barrier_expect(uint64_t* barrier, uint32_t bytes
                  : "memory");
 }
 
-// Arrives on the same barrier of block `rank` of the cluster.
+__device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+
+// Arrives on the same barrier of block `rank` of the cluster. Not with .release.cluster, which waits for all
+// that the thread has written to memory: what is released here are reads.
 __device__ __forceinline__ void barrier_arrive(uint64_t* barrier, uint32_t rank) {
     asm volatile(
         "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+        "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
         "r"(rank)
         : "memory");
 }

@@ -37,8 +37,8 @@ struct Shape {
     static constexpr int right_at = left * left_piece, stage = right_at + right * right_piece;
     static constexpr int kept_at = stages * stage, kept = 16 * 64 * 4;  // of a warp, for the epilogue
     static constexpr int barriers_at = kept_at + groups * 4 * kept;
-    static constexpr int shared = barriers_at + 2 * stages * 8;
-    static_assert(shared <= 227 * 1024 && stage % 512 == 0 && cols % 64 == 0 && span % 32 == 0);
+    static constexpr int shared = barriers_at + (2 * stages + groups) * 8;
+    static_assert(shared <= 227 * 1024 && (!turns || (groups == 2 && right == 1)) && stage % 512 == 0 && cols % 64 == 0 && span % 32 == 0);
 };
 
 struct Operands {
@@ -74,9 +74,21 @@ struct Tiles {
 template <class S>
 struct Ring {
     unsigned char* shared;
-    uint64_t *full, *empty;
+    uint64_t *full, *empty, *turn;
     __device__ explicit Ring(unsigned char* memory)
-        : shared(memory), full(reinterpret_cast<uint64_t*>(memory + S::barriers_at)), empty(full + S::stages) {}
+        : shared(memory),
+          full(reinterpret_cast<uint64_t*>(memory + S::barriers_at)),
+          empty(full + S::stages),
+          turn(empty + S::stages) {}
+
+    // With `turns` a group starts on its tile when the other one has seen all its stages arrive: a barrier tells
+    // only one round of the ring from the next.
+    __device__ void take_turn(int group, uint32_t count) const {
+        if (S::turns) barrier_wait(turn + group, (count & 1) ^ (group == 0));
+    }
+    __device__ void pass_turn(int group) const {
+        if (S::turns && threadIdx.x % 32 == 0) barrier_arrive(turn + (group ^ 1));
+    }
 
     // all threads of the cluster
     __device__ void open(const Operands& p) {
@@ -85,6 +97,7 @@ struct Ring {
                 barrier_init(full + s, 1);
                 barrier_init(empty + s, (S::turns ? 4 : 4 * S::groups) * S::cluster);
             }
+            for (int g = 0; g < S::groups; ++g) barrier_init(turn + g, 4);
             barrier_init_fence();
         }
         // Rows past the end of the right operand are multiplied by zeros: they must not hold a NaN.
@@ -112,49 +125,49 @@ struct Ring {
         barrier_wait(empty + step % S::stages, ((step / S::stages) & 1) ^ 1);
     }
     __device__ void release(uint32_t step) const {
-        if (threadIdx.x % 32 == 0)
+        if (threadIdx.x % 32 != 0) return;
+        if constexpr (S::cluster == 1)
+            barrier_arrive(empty + step % S::stages);
+        else
             for (int block = 0; block < S::cluster; ++block) barrier_arrive(empty + step % S::stages, block);
     }
 };
 
-// What one thread copies.
+// What one warp copies: each lane one part of every stage, 64 rows of the left operand or a panel of the right one.
 template <class S>
 __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ring<S>& ring) {
-    const uint32_t rank = S::cluster > 1 ? cluster_rank() : 0;
-    const int64_t left_blocks = (p.m + 63) / 64, left_depth = p.left_depth / kBlockDepth;
+    constexpr int kBlocks = S::rows / 64, kPanels = S::cols / 32, kMine = kPanels / S::cluster;
+    static_assert(S::left * kBlocks + S::right * kMine <= 32);
+    const int lane = int(threadIdx.x), rank = S::cluster > 1 ? int(cluster_rank()) : 0;
+    const bool is_left = lane < S::left * kBlocks;
+    const int part = is_left ? lane : lane - S::left * kBlocks, piece = part / (is_left ? kBlocks : kMine);
+    const int in_piece = is_left ? part % kBlocks : part % kMine * S::cluster + rank;
+    const int to = is_left ? piece * S::left_piece + in_piece * 64 * S::span * 2
+                           : S::right_at + piece * S::right_piece + in_piece * S::span * 64;
     uint32_t step = 0;
     for (int64_t t = blockIdx.x / S::cluster; t < tiles.count(); t += gridDim.x / S::cluster) {
         int64_t row, col;
         tiles.place(t, row, col);
-        const int64_t first = row / 64 + rank * (S::rows / 64);
-        const int blocks = S::left ? int(max(int64_t(0), min(left_blocks - first, int64_t(S::rows / 64)))) : 0;
-        const int panels = int(min(panel_count(p.n) - col / kPanel, int64_t(S::cols / 32)));
-        for (int64_t k = 0; k < p.k; k += S::span, ++step) {
+        const int64_t block = row / 64 + rank * kBlocks, panel = col / kPanel;
+        const int blocks = int(max(int64_t(0), min((p.m + 63) / 64 - block, int64_t(kBlocks))));
+        const int panels = int(min(panel_count(p.n) - panel, int64_t(kPanels)));
+        const bool mine = is_left ? in_piece < blocks : piece < S::right && in_piece < panels;
+        const uint16_t* from =
+            is_left ? p.left + piece * p.left_piece + (block + in_piece) * (p.left_depth / kBlockDepth) * kBlockElements
+                    : p.right + piece * p.right_piece + (panel + in_piece) * p.right_depth * kPanel;
+        const int advance = is_left ? S::span / int(kBlockDepth) * int(kBlockElements) : S::span * int(kPanel);
+        for (int64_t k = 0; k < p.k; k += S::span, ++step, from += advance) {
             const uint32_t rows = uint32_t(min(p.right_depth - k, int64_t(S::span)));
+            const uint32_t bytes = is_left ? 64 * S::span * 2 : rows * 64;
             uint64_t* full = ring.full + step % S::stages;
-            unsigned char* stage = ring.stage(step);
             ring.wait_empty(step);
-            barrier_expect(full, S::left * blocks * 64 * S::span * 2 + S::right * panels * rows * 64);
-#pragma unroll 1
-            for (int piece = 0; piece < S::left; ++piece)
-#pragma unroll 1
-                for (int b = 0; b < blocks; ++b)
-                    bulk_copy(
-                        stage + piece * S::left_piece + b * 64 * S::span * 2,
-                        p.left + piece * p.left_piece + ((first + b) * left_depth + k / kBlockDepth) * kBlockElements,
-                        64 * S::span * 2, full);
-#pragma unroll 1
-            for (int piece = 0; piece < S::right; ++piece)
-#pragma unroll 1
-                for (int b = int(rank); b < panels; b += S::cluster) {
-                    unsigned char* to = stage + S::right_at + piece * S::right_piece + b * S::span * 64;
-                    const uint16_t* from =
-                        p.right + piece * p.right_piece + ((col / kPanel + b) * p.right_depth + k) * kPanel;
-                    if constexpr (S::cluster > 1)
-                        bulk_copy(to, from, rows * 64, full, uint16_t((1 << S::cluster) - 1));
-                    else
-                        bulk_copy(to, from, rows * 64, full);
-                }
+            if (lane == 0) barrier_expect(full, S::left * blocks * 64 * S::span * 2 + S::right * panels * rows * 64);
+            __syncwarp();
+            if (!mine) continue;
+            if (S::cluster == 1 || is_left)
+                bulk_copy(ring.stage(step) + to, from, bytes, full);
+            else
+                bulk_copy(ring.stage(step) + to, from, bytes, full, uint16_t((1 << S::cluster) - 1));
         }
     }
 }
@@ -319,6 +332,7 @@ struct Sums {
                 if (c > 0) ring.release(step + c - 1);
             }
         }
+        ring.pass_turn(int(threadIdx.x) / 128 - 1);
         wgmma_wait<0>();
         ring.release(step + chunks - 1);
     }
@@ -367,11 +381,13 @@ __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue)
     extern __shared__ __align__(1024) unsigned char shared[];
     Ring<S> ring(shared);
     ring.open(p);
+    let_next_grid_start();
+    wait_for_grid();
     const Tiles<S> tiles(p.m, p.n);
     const int group = int(threadIdx.x) / 128 - 1;
     if (group < 0) {
         if constexpr (S::groups > 1) give_registers<40>();
-        if (threadIdx.x == 0) copy_operands<S>(p, tiles, ring);
+        if (threadIdx.x < 32) copy_operands<S>(p, tiles, ring);
     } else {
         if constexpr (S::groups > 1) take_registers<232>();
         const uint32_t chunks = uint32_t((p.k + S::span - 1) / S::span);
@@ -379,13 +395,15 @@ __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue)
         const int first_row = S::turns ? 0 : group * S::frags;
         float* kept = reinterpret_cast<float*>(shared + S::kept_at + (threadIdx.x / 32 - 4) * S::kept);
         uint32_t step = 0;
-        int turn = 0;
+        uint32_t count = 0;
         for (int64_t t = blockIdx.x / S::cluster; t < tiles.count(); t += gridDim.x / S::cluster, step += chunks) {
-            if (S::turns && turn++ % S::groups != group) continue;
+            const uint32_t mine = count++;
+            if (S::turns && int(mine % S::groups) != group) continue;
             int64_t row, col;
             tiles.place(t, row, col);
             row += rank * S::rows + first_row * 64;
             Sums<S> sums;
+            ring.take_turn(group, mine / S::groups);
             sums.multiply(p, ring, step, chunks, row, first_row);
             sums.finish(p, row, col, kept, epilogue);
         }
@@ -407,34 +425,35 @@ __global__ void __launch_bounds__(S::threads, S::groups > 1 ? 1 : 2)
 #endif
 }
 
-// Raises the kernel's limit of shared memory on the current GPU, once.
-inline void allow_shared(const void* kernel, int bytes, std::atomic<uint64_t>& done) {
-    int device = 0;
-    check(cudaGetDevice(&device), "asking for the current GPU");
-    const uint64_t bit = uint64_t(1) << (device & 63);
-    if (done.load(std::memory_order_relaxed) & bit) return;
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "asking for shared memory");
-    done.fetch_or(bit, std::memory_order_relaxed);
-}
-
 template <class S, class Epilogue>
 void start(const Operands& p, const Launch& launch, const Epilogue& epilogue) {
-    static std::atomic<uint64_t> done{0};
+    static std::atomic<int> resident[64];  // clusters that a GPU runs at the same time; 0: not asked yet
     auto* kernel = hopper_kernel<S, Epilogue>;
-    allow_shared(reinterpret_cast<const void*>(kernel), S::shared, done);
-    const int64_t resident = int64_t(multiprocessors()) * (S::groups > 1 ? 1 : 2) / S::cluster;
-    const int64_t clusters = std::min(Tiles<S>(p.m, p.n).count(), resident);
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(unsigned(clusters * S::cluster));
+    config.gridDim = dim3(S::cluster);
     config.blockDim = dim3(S::threads);
     config.dynamicSmemBytes = S::shared;
     config.stream = static_cast<cudaStream_t>(launch.stream);
-    cudaLaunchAttribute cluster = {};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = S::cluster;
-    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-    config.attrs = &cluster;
+    cudaLaunchAttribute attributes[2] = {};
+    attributes[0].id = cudaLaunchAttributeClusterDimension;
+    attributes[0].val.clusterDim.x = S::cluster;
+    attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
+    attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[1].val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = attributes;
     config.numAttrs = 1;
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the current GPU");
+    auto& clusters = resident[device & 63];
+    if (clusters == 0) {
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::shared),
+              "asking for shared memory");
+        int count = 0;
+        check(cudaOccupancyMaxActiveClusters(&count, kernel, &config), "asking for occupancy");
+        clusters = std::max(count, 1);
+    }
+    config.gridDim = dim3(unsigned(std::min(Tiles<S>(p.m, p.n).count(), int64_t(clusters))) * S::cluster);
+    config.numAttrs = 2;
     check(cudaLaunchKernelEx(&config, kernel, p, epilogue), "kernel launch");
 }
 

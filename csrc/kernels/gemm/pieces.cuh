@@ -2,6 +2,7 @@
 // is a rounded value, three hold all bits of a float32: x = x0 + x1 + x2, each the rounded rest of those before.
 #pragma once
 #include "cuda/device.h"
+#include "cuda/hopper.h"
 #include "kernels/gemm/tiles.h"
 
 namespace unsupfast::cuda {
@@ -66,6 +67,10 @@ constexpr int kPiecesThreads = 256;
 template <int kPieces>
 __global__ void __launch_bounds__(kPiecesThreads)
     pieces_kernel(const __grid_constant__ LeftPieces left, const __grid_constant__ RightPieces right) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    let_next_grid_start();
+    wait_for_grid();
+#endif
     const int t = int(threadIdx.x);
     const int64_t left_blocks = left.to ? left.blocks() : 0;
     float x[8];
