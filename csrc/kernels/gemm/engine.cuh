@@ -215,6 +215,7 @@ class RightStage {
 //   T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4])   columns b + 8 w of the panel
 //   bool wants_row_sums()
 //   void row_sum(int64_t row, int64_t panel, T)                the sum of what it returned for the row's panel
+// and may write words of bits: see RowEnd.
 // It runs in a loop that is not unrolled, over a copy of the sums that can be indexed (the compiler puts it
 // in local memory): dozens of copies of the epilogue would take minutes to compile and overflow the
 // instruction cache, while the copy costs less than one step of the main loop.
@@ -260,10 +261,9 @@ class Accumulators<Tile<Fma<T>, kSide>> {
         for (int i = 0; i < Tile::thread_panels * kRows; ++i) {
             const int64_t row = m0 + Map::row(t, i % kRows), panel = n0 / kPanel + Map::panel(t, i / kRows);
             const bool inside = row < m && panel < panel_count(n);
-            T term = inside ? epilogue(row, panel, Map::b(t), kept[i]) : T(0);
-            if (!epilogue.wants_row_sums()) continue;
-            term = sum_lanes<8>(term);
-            if (inside && Map::b(t) == 0) epilogue.row_sum(row, panel, term);
+            RowEnd<T> end;
+            if (inside) end.add(epilogue, row, panel, Map::b(t), kept[i]);
+            end.template finish<8>(epilogue, row, panel, inside && Map::b(t) == 0);
         }
     }
 
@@ -310,17 +310,16 @@ class Accumulators<Tile<Bf16, kSide>> {
         for (int i = 0; i < Tile::warp_frags * 4; ++i)
 #pragma unroll
             for (int w = 0; w < 4; ++w) kept[i][w] = sum_[i / 4][w][i % 4];
-        float term = 0;
+        RowEnd<float> end;
 #pragma unroll 1
         for (int i = 0; i < Tile::warp_frags * 4; ++i) {
             const int odd = i % 2;
             const int64_t row = m0 + Map::row(warp, i / 4) + frag_row(lane, i / 2 % 2);
             const bool inside = row < m && panel < panel_count(n);
-            if (inside) term += epilogue(row, panel, frag_column(lane, odd), kept[i]);
-            if (!odd || !epilogue.wants_row_sums()) continue;
-            term = sum_lanes<4>(term);
-            if (inside && lane % 4 == 0) epilogue.row_sum(row, panel, term);
-            term = 0;
+            if (inside) end.add(epilogue, row, panel, frag_column(lane, odd), kept[i]);
+            if (!odd) continue;
+            end.template finish<4>(epilogue, row, panel, inside && lane % 4 == 0);
+            end = {};
         }
     }
 

@@ -23,4 +23,35 @@ inline Right right_values(const void* data, int64_t row_stride, const void* k_sc
     return {data, false, false, row_stride, k_scale};
 }
 
+// How a thread ends its part of a row of a panel: the sum of what an epilogue returns, and, for an epilogue with a
+// store_word(row, panel, word), the bits that it sets in its last argument.
+template <class T>
+struct RowEnd {
+    T term = T(0);
+    uint32_t word = 0;
+
+    template <class Epilogue>
+    __device__ void add(const Epilogue& epilogue, int64_t row, int64_t panel, int b, const T (&sums)[4]) {
+        if constexpr (requires { epilogue.store_word(row, panel, word); })
+            term += epilogue(row, panel, b, sums, word);
+        else
+            term += epilogue(row, panel, b, sums);
+    }
+
+    // kLanes neighbouring lanes share the row; the whole warp calls, the first lane has `leads` where there is a row.
+    template <int kLanes, class Epilogue>
+    __device__ void finish(const Epilogue& epilogue, int64_t row, int64_t panel, bool leads) {
+        if (epilogue.wants_row_sums()) {
+            term = sum_lanes<kLanes>(term);
+            if (leads) epilogue.row_sum(row, panel, term);
+        }
+        if constexpr (requires { epilogue.store_word(row, panel, word); }) {
+            if (!epilogue.wants_words()) return;
+#pragma unroll
+            for (int d = 1; d < kLanes; d *= 2) word |= __shfl_xor_sync(0xffffffffu, word, d);
+            if (leads) epilogue.store_word(row, panel, word);
+        }
+    }
+};
+
 }  // namespace unsupfast::cuda

@@ -7,17 +7,19 @@
 
 namespace unsupfast::cuda {
 
-// A left operand in shared memory: blocks of 64 rows by 32 of k, along k first, k padded with zeros to whole
-// pairs of blocks.
-inline constexpr int64_t kBlockRows = 64, kBlockDepth = 32, kBlockElements = kBlockRows * kBlockDepth;
+// A left operand in shared memory: blocks of 64 rows, along k first, k padded with zeros to a multiple of 64. Of
+// values, by 32 of k and swizzled; of bits, by 64 of k: a word for every thread of a group, as hopper.cuh wants it.
+inline constexpr int kBlockRows = 64, kBlockDepth = 32, kBitsDepth = 64, kBlockBytes = kBlockRows * kBlockDepth * 2;
 
 struct LeftPieces {
     int64_t m, k;
     Left from;
-    uint16_t* to;
+    char* to;
     USF_MAP int64_t depth() const { return (k + 63) / 64 * 64; }
-    USF_MAP int64_t blocks() const { return (m + kBlockRows - 1) / kBlockRows * (depth() / kBlockDepth); }
-    USF_MAP int64_t elements() const { return blocks() * kBlockElements; }  // of a piece
+    USF_MAP int64_t row_bytes() const { return from.bits ? kBlockRows * depth() / 8 : kBlockRows * depth() * 2; }
+    USF_MAP int64_t bytes() const { return (m + kBlockRows - 1) / kBlockRows * row_bytes(); }  // of a piece
+    // of threads: one block of values each, or eight blocks of bits
+    USF_MAP int64_t blocks() const { return (bytes() + kBlockBytes - 1) / kBlockBytes * (from.bits ? 4 : 1); }
 };
 
 // A right operand: panels as in memory for bf16 (tiles.h), k rows each. From float32 panels or row-major values.
@@ -27,26 +29,22 @@ struct RightPieces {
     bool is_panels;
     int64_t row_stride;
     const float* k_scale;
-    uint16_t* to;
+    char* to;
     USF_MAP int64_t groups() const { return (k + kBlockRows - 1) / kBlockRows; }
     USF_MAP int64_t blocks() const { return to ? panel_count(n) * groups() : 0; }
-    USF_MAP int64_t elements() const { return panel_count(n) * k * kPanel; }
+    USF_MAP int64_t bytes() const { return panel_count(n) * k * kPanel * 2; }  // of a piece
 };
 
-// Eight values that are neighbours in a row of 32, as pieces `piece` elements apart.
-template <int kPieces>
-__device__ __forceinline__ void store_pieces(float (&x)[8], uint16_t* to, int64_t piece) {
+// The next piece of eight values; what is left of them stays in x.
+__device__ __forceinline__ uint4 take_piece(float (&x)[8]) {
+    uint32_t word[4];
 #pragma unroll
-    for (int p = 0; p < kPieces; ++p) {
-        uint32_t word[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            word[i] = pack_bf16(x[2 * i], x[2 * i + 1]);
-            x[2 * i] -= __uint_as_float(word[i] << 16);
-            x[2 * i + 1] -= __uint_as_float(word[i] & 0xffff0000u);
-        }
-        *reinterpret_cast<uint4*>(to + p * piece) = make_uint4(word[0], word[1], word[2], word[3]);
+    for (int i = 0; i < 4; ++i) {
+        word[i] = pack_bf16(x[2 * i], x[2 * i + 1]);
+        x[2 * i] -= __uint_as_float(word[i] << 16);
+        x[2 * i + 1] -= __uint_as_float(word[i] & 0xffff0000u);
     }
+    return make_uint4(word[0], word[1], word[2], word[3]);
 }
 
 // Eight values `stride` apart of which `count` are there.
@@ -63,19 +61,46 @@ __device__ __forceinline__ void load_eight(const float* from, int64_t stride, in
 
 constexpr int kPiecesThreads = 256;
 
-// A block of threads makes 64 rows of 32 elements, of the left operand first.
+// One word of the bits of a left operand: hopper.cuh, BitFragments.
+__device__ __forceinline__ uint32_t bits_word(const LeftPieces& left, int64_t at) {
+    const int64_t chunks = left.depth() / kBitsDepth, block = at / 128, words = (left.k + 31) / 32;
+    const int t = int(at % 128), lane = t % 32;
+    uint32_t word = 0;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+        const int64_t row = block / chunks * kBlockRows + t / 32 * 16 + lane / 4 + 8 * h;
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+            const int64_t w = block % chunks * 2 + j;
+            const uint32_t bits = row < left.m && w < words ? left.from.bits[row * left.from.row_stride + w] : 0u;
+#pragma unroll
+            for (int s = 0; s < 2; ++s)
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+                    word |= (bits >> (16 * s + 8 * half + lane % 4 * 2) & 3u) << (8 * (2 * half + h) + 2 * (2 * j + s));
+        }
+    }
+    return word;
+}
+
+// A block of threads makes 64 rows of 32 values, or 256 words of bits, of the left operand; then the right one's.
 template <int kPieces>
 __global__ void __launch_bounds__(kPiecesThreads)
     pieces_kernel(const __grid_constant__ LeftPieces left, const __grid_constant__ RightPieces right) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     let_next_grid_start();
-    wait_for_grid();
 #endif
     const int t = int(threadIdx.x);
     const int64_t left_blocks = left.to ? left.blocks() : 0;
     float x[8];
+    if (blockIdx.x < left_blocks && left.from.bits) {
+        const int64_t at = int64_t(blockIdx.x) * kPiecesThreads + t;
+        if (at * 4 < left.bytes()) reinterpret_cast<uint32_t*>(left.to)[at] = bits_word(left, at);
+        return;
+    }
     if (blockIdx.x < left_blocks) {
-        const bool along_rows = left.from.row_stride == 1;  // neighbouring threads read along what is contiguous
+        __shared__ uint4 block[kBlockBytes / 16];  // rows are read along what is contiguous, written as they are stored
+        const bool along_rows = left.from.row_stride == 1;
         const int row = along_rows ? t % 64 : t / 4, part = along_rows ? t / 64 : t % 4;
         const int64_t blocks = left.depth() / kBlockDepth, i = blockIdx.x / blocks * kBlockRows + row,
                       k = blockIdx.x % blocks * kBlockDepth + part * 8;
@@ -87,7 +112,13 @@ __global__ void __launch_bounds__(kPiecesThreads)
 #pragma unroll
             for (int j = 0; j < 8; ++j)
                 if (j < count) x[j] *= scale[k + j];
-        store_pieces<kPieces>(x, left.to + blockIdx.x * kBlockElements + swizzled(row, part * 8), left.elements());
+#pragma unroll
+        for (int p = 0; p < kPieces; ++p) {
+            block[swizzled(row, part * 8) / 8] = take_piece(x);
+            __syncthreads();
+            reinterpret_cast<uint4*>(left.to + p * left.bytes())[int64_t(blockIdx.x) * kPiecesThreads + t] = block[t];
+            if (p + 1 < kPieces) __syncthreads();
+        }
         return;
     }
     const int64_t block = blockIdx.x - left_blocks, panel = block / right.groups(),
@@ -102,7 +133,10 @@ __global__ void __launch_bounds__(kPiecesThreads)
     const float scale = right.k_scale ? right.k_scale[k] : 1.f;
 #pragma unroll
     for (int j = 0; j < 8; ++j) x[j] *= scale;
-    store_pieces<kPieces>(x, right.to + panel * right.k * kPanel + swizzled(k, c), right.elements());
+#pragma unroll
+    for (int p = 0; p < kPieces; ++p)
+        reinterpret_cast<uint4*>(right.to + p * right.bytes())[(panel * right.k * kPanel + swizzled(k, c)) / 8] =
+            take_piece(x);
 }
 
 // Makes the pieces of both operands; one whose `to` is null is left out.

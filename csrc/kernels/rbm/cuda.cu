@@ -22,13 +22,16 @@ struct GibbsEpilogue {
 
     __device__ bool wants_row_sums() const { return partial != nullptr; }
     __device__ void row_sum(int64_t row, int64_t panel, T sum) const { partial[panel * m + row] = sum; }
-    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
+    __device__ bool wants_words() const { return bits != nullptr; }
+    __device__ void store_word(int64_t row, int64_t panel, uint32_t word) const {
+        bits[row * ((n + 31) / 32) + panel] = word;
+    }
+    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], uint32_t& word) const {
         Philox4 random = {};
         if ((sample || bits) && !draw.given)
             random = philox(draw.seed, uint32_t(panel) * 8u + uint32_t(b), draw.first_row + uint32_t(row), draw.step,
                             draw.stream);
         T terms(0);
-        uint32_t on = 0;
 #pragma unroll
         for (int w = 0; w < 4; ++w) {
             const int64_t column = panel * kPanel + column_of(b, w), at = row * n + column;
@@ -41,10 +44,8 @@ struct GibbsEpilogue {
             if (!sample && !bits) continue;
             const T u = draw.given ? rounded_down<T>(draw.given[at]) : T(uniform_from_bits(random.word[w]));
             if (sample) sample[at] = gaussian ? centre + sigma[column] * probit(u) : T(u < centre);
-            if (u < centre) on |= 1u << column_of(b, w);
+            if (u < centre) word |= 1u << column_of(b, w);
         }
-        // the threads of a panel's row each add their four columns to its word, zeroed before
-        if (bits && on) atomicOr(bits + row * ((n + 31) / 32) + panel, on);
         return terms;
     }
 };
@@ -55,7 +56,6 @@ void half_step(const HalfStep& p, const Launch& launch) {
     T* partial = nullptr;
     if (p.log_partition)
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.n) * p.m) * sizeof(T)));
-    if (p.bits) zero(launch, p.bits, size_t(p.m * bit_words(p.n)) * sizeof(uint32_t));
     multiply<T>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
                 GibbsEpilogue<T>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma), T(p.scale),
                                  T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
