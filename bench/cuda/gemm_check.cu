@@ -101,8 +101,8 @@ float* random_values(int64_t count, int kind) {
 __device__ float as_bf16(float x) { return __uint_as_float(cuda::pack_bf16(0.f, x) & 0xffff0000u); }
 
 // worst[0] = the largest |got - sum| / sum |a b|, worst[1] the sum of squares of got - sum, worst[2] of sum |a b|
-__global__ void compare(int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b, bool rounded,
-                        const int64_t* rows, const float* got, double* errors, double* scales) {
+__global__ void compare(int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
+                        bool rounded, const int64_t* rows, const float* got, double* errors, double* scales) {
     const int64_t column = blockIdx.x * 128 + threadIdx.x, row = rows[blockIdx.y];
     if (column >= n) return;
     double sum = 0, scale = 0;
@@ -154,8 +154,7 @@ void run(const Case& c) {
         left = bit_rows(bits, c.k);
     }
     PackPanels_cuda(PackPanels{c.k, c.n, b, c.n, 1, panels, DType::f32, c.format}, launch);
-    const cuda::Right right =
-        c.values ? cuda::right_values(b, c.n, nullptr) : cuda::right_panels(panels, c.format);
+    const cuda::Right right = c.values ? cuda::right_values(b, c.n, nullptr) : cuda::right_panels(panels, c.format);
     const auto multiply = [&](float* to) {
         const Store store{to, c.n};
         if (!c.old)
@@ -176,9 +175,8 @@ void run(const Case& c) {
     auto* rows_gpu = gpu<int64_t>(kRows);
     auto *errors = gpu<double>(kRows * c.n), *scales = gpu<double>(kRows * c.n);
     ok(cudaMemcpy(rows_gpu, rows.data(), kRows * 8, cudaMemcpyHostToDevice), "copy");
-    compare<<<dim3(unsigned((c.n + 127) / 128), kRows), 128>>>(c.n, c.k, a, c.left == 1 ? 1 : c.k,
-                                                               c.left == 1 ? c.m : 1, b, bf16, rows_gpu, out[0], errors,
-                                                               scales);
+    compare<<<dim3(unsigned((c.n + 127) / 128), kRows), 128>>>(
+        c.n, c.k, a, c.left == 1 ? 1 : c.k, c.left == 1 ? c.m : 1, b, bf16, rows_gpu, out[0], errors, scales);
     ok(cudaDeviceSynchronize(), "compare");
     std::vector<double> e(size_t(kRows * c.n)), s(e.size());
     ok(cudaMemcpy(e.data(), errors, e.size() * 8, cudaMemcpyDeviceToHost), "copy");
@@ -200,9 +198,9 @@ void run(const Case& c) {
     const double time = time_of(flops > 1e12 ? 4 : flops > 1e10 ? 10 : 40, [&] { multiply(out[1]); });
     const double error = std::sqrt(ee / std::max(ss, 1e-30)), limit = bf16 ? 1e-4 : 1e-6;
     const bool pass = finite && same && error < limit && worst < 100 * limit;
-    std::printf("%s %-22s %5ld x %5ld x %5ld  error %.1e worst %.1e%s%s  %8.2f us %7.1f TFLOP/s\n", pass ? "PASS" : "FAIL",
-                c.name, long(c.m), long(c.n), long(c.k), error, worst, finite ? "" : " NOT FINITE",
-                same ? "" : " TWO RUNS DIFFER", time * 1e6, flops / time * 1e-12);
+    std::printf("%s %-22s %5ld x %5ld x %5ld  error %.1e worst %.1e%s%s  %8.2f us %7.1f TFLOP/s\n",
+                pass ? "PASS" : "FAIL", c.name, long(c.m), long(c.n), long(c.k), error, worst,
+                finite ? "" : " NOT FINITE", same ? "" : " TWO RUNS DIFFER", time * 1e6, flops / time * 1e-12);
     for (void* p : {(void*)a, (void*)b, (void*)out[0], (void*)out[1], (void*)panels, (void*)bits, (void*)other,
                     (void*)rows_gpu, (void*)errors, (void*)scales})
         ok(cudaFree(p), "cudaFree");
@@ -232,12 +230,14 @@ void contrastive(int64_t side, DType format) {
                                void* log_partition) {
         HalfStep p{};
         p.m = batch, p.n = n, p.k = n, p.states = bit_rows(from, n), p.weights = right, p.bias = bias, p.scale = 0.05;
-        p.mean = mean, p.bits = bits, p.log_partition = log_partition, p.ratio = -1, p.draw = {7, 3, stream, 0, nullptr};
+        p.mean = mean, p.bits = bits, p.log_partition = log_partition, p.ratio = -1,
+        p.draw = {7, 3, stream, 0, nullptr};
         p.dtype = kF, p.format = format;
         HalfStep_cuda(p, launch);
     };
     const auto turn = [&] {
-        TurnPanels_cuda(TurnPanels{n, n, weights, panels[1], same ? nullptr : panels[0], nonfinite, kF, format}, launch);
+        TurnPanels_cuda(TurnPanels{n, n, weights, panels[1], same ? nullptr : panels[0], nonfinite, kF, format},
+                        launch);
     };
     const auto up = [&](int part, uint32_t* bits, void* log_partition) {
         half_step(visible + part * batch * words, same ? (void*)weights : panels[0], hidden + part * batch * n, bits, 1,
@@ -260,8 +260,8 @@ void contrastive(int64_t side, DType format) {
     turn();
     up(0, sampled, partition);
     ok(cudaDeviceSynchronize(), "half-step");
-    std::vector<float> means(size_t(batch * n)), values(size_t(n * n)), states(size_t(batch * n)), b(static_cast<size_t>(n)),
-        terms(static_cast<size_t>(batch));
+    std::vector<float> means(size_t(batch * n)), values(size_t(n * n)), states(size_t(batch * n)),
+        b(static_cast<size_t>(n)), terms(static_cast<size_t>(batch));
     std::vector<uint32_t> bits(size_t(batch * words));
     ok(cudaMemcpy(means.data(), hidden, means.size() * 4, cudaMemcpyDeviceToHost), "copy");
     ok(cudaMemcpy(values.data(), w, values.size() * 4, cudaMemcpyDeviceToHost), "copy");
@@ -326,14 +326,14 @@ void contrastive(int64_t side, DType format) {
 
 constexpr DType kF = DType::f32, kB = DType::bf16;
 const Case kCases[] = {
-#define USF_SHAPES(name, format, left, values, old, positive)                                     \
-    {name, 64, 64, 64, format, left, values, old, positive},                                      \
-        {name, 1, 1, 1, format, left, values, old, positive},                                     \
-        {name, 65, 33, 17, format, left, values, old, positive},                                  \
-        {name, 131, 70, 99, format, left, values, old, positive},                                 \
-        {name, 1000, 500, 784, format, left, values, old, positive},                              \
-        {name, 2050, 1337, 1001, format, left, values, old, positive},                            \
-        {name, 4096, 4096, 4096, format, left, values, old, positive}
+#define USF_SHAPES(name, format, left, values, old, positive)                                                      \
+    {name, 64, 64, 64, format, left, values, old, positive}, {name, 1, 1, 1, format, left, values, old, positive}, \
+        {name, 65, 33, 17, format, left, values, old, positive},                                                   \
+        {name, 131, 70, 99, format, left, values, old, positive},                                                  \
+        {name, 1000, 500, 784, format, left, values, old, positive},                                               \
+        {name, 2050, 1337, 1001, format, left, values, old, positive}, {                                           \
+        name, 4096, 4096, 4096, format, left, values, old, positive                                                \
+    }
     USF_SHAPES("bf16", kB, 0, false, false, false),
     USF_SHAPES("bf16-columns", kB, 1, true, false, false),
     USF_SHAPES("bf16-bits", kB, 2, false, false, false),
@@ -347,11 +347,11 @@ const Case kCases[] = {
     USF_SHAPES("old-float-bits", kF, 2, false, true, true),
     {"bf16-large", 8192, 8192, 8192, kB, 0, false, false, false},
     {"bits-large", 8192, 8192, 8192, kB, 2, false, false, false},
-#define USF_SMALL(name, format, left, old)                                  \
-    {name, 1024, 512, 784, format, left, false, old, false},                \
-        {name, 1024, 784, 500, format, left, false, old, false},            \
-        {name, 128, 512, 784, format, left, false, old, false},             \
-        {name, 784, 500, 2048, format, left, true, old, false}
+#define USF_SMALL(name, format, left, old)                                                                            \
+    {name, 1024, 512, 784, format, left, false, old, false}, {name, 1024, 784, 500, format, left, false, old, false}, \
+        {name, 128, 512, 784, format, left, false, old, false}, {                                                     \
+        name, 784, 500, 2048, format, left, true, old, false                                                          \
+    }
     USF_SMALL("small-bf16", kB, 0, false),
     USF_SMALL("small-bf16-bits", kB, 2, false),
     USF_SMALL("small-float", kF, 0, false),

@@ -18,6 +18,12 @@ __device__ __forceinline__ uint32_t cluster_rank() {
     return rank;
 }
 
+__device__ __forceinline__ uint32_t cluster_blocks() {
+    uint32_t blocks;
+    asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
+    return blocks;
+}
+
 __device__ __forceinline__ void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
@@ -26,7 +32,9 @@ __device__ __forceinline__ void cluster_barrier() {
 
 // The next kernel of the stream may start where there is room; it waits for the end of this one by itself, with
 // wait_for_grid() before it reads or writes memory.
-__device__ __forceinline__ void let_next_grid_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+__device__ __forceinline__ void let_next_grid_start() {
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
 __device__ __forceinline__ void wait_for_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
 // ---------------------------------------------------------------- barriers
@@ -36,14 +44,17 @@ __device__ __forceinline__ void barrier_init(uint64_t* barrier, int arrivals) {
 }
 
 // Makes fresh barriers known to the cluster and to the copy engine.
-__device__ __forceinline__ void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ __forceinline__ void barrier_init_fence() {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
 
 // Waits until the phase of this parity is over.
 __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
     asm volatile(
         "{\n.reg .pred done;\n"
-        "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}"
-        ::"r"(shared_address(barrier)), "r"(parity)
+        "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}" ::"r"(
+            shared_address(barrier)),
+        "r"(parity)
         : "memory");
 }
 
@@ -64,6 +75,33 @@ __device__ __forceinline__ void barrier_arrive(uint64_t* barrier, uint32_t rank)
         "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
         "r"(rank)
         : "memory");
+}
+
+// The same with what this thread, and its warp before it, has written to shared memory; and a wait that sees it.
+__device__ __forceinline__ void barrier_arrive_with_writes(uint64_t* barrier, uint32_t rank) {
+    asm volatile(
+        "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+        "r"(rank)
+        : "memory");
+}
+__device__ __forceinline__ void barrier_wait_for_writes(uint64_t* barrier, uint32_t parity) {
+    asm volatile(
+        "{\n.reg .pred done;\n"
+        "again:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}" ::"r"(
+            shared_address(barrier)),
+        "r"(parity)
+        : "memory");
+}
+
+// The float at the same place of block `rank`.
+__device__ __forceinline__ float load_from(const float* p, uint32_t rank) {
+    float x;
+    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %1, %2;\nld.shared::cluster.f32 %0, [there];\n}"
+                 : "=f"(x)
+                 : "r"(shared_address(p)), "r"(rank)
+                 : "memory");
+    return x;
 }
 
 // ---------------------------------------------------------------- bulk copies
@@ -129,29 +167,32 @@ struct Wgmma;
     ",%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110" \
     ",%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 // clang-format on
-#define USF_D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
-    "+f"(d[i + 6]), "+f"(d[i + 7])
+#define USF_D8(i)                                                                                               \
+    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+        "+f"(d[i + 7])
 #define USF_D32(i) USF_D8(i), USF_D8(i + 8), USF_D8(i + 16), USF_D8(i + 24)
 #define USF_D64(i) USF_D32(i), USF_D32(i + 32)
 #define USF_D128(i) USF_D64(i), USF_D64(i + 64)
-#define USF_WGMMA(cols, list, sums, p0, p1, p2, p3, p4, p5)                                                        \
-    template <>                                                                                                    \
-    struct Wgmma<cols> {                                                                                           \
-        static __device__ __forceinline__ void run(float (&d)[cols / 2], uint64_t a, uint64_t b, bool fresh) {     \
-            asm volatile("{\n.reg .pred add;\nsetp.eq.b32 add, " p2 ", 0;\n"                                       \
-                         "wgmma.mma_async.sync.aligned.m64n" #cols "k16.f32.bf16.bf16 " list "}, " p0 ", " p1      \
-                         ", add, 1, 1, 0, 1;\n}"                                                                   \
-                         : sums(0)                                                                                 \
-                         : "l"(a), "l"(b), "r"(int(fresh)));                                                       \
-        }                                                                                                          \
-        static __device__ __forceinline__ void run(float (&d)[cols / 2], const uint32_t (&a)[4], uint64_t b,       \
-                                                   bool fresh) {                                                   \
-            asm volatile("{\n.reg .pred add;\nsetp.eq.b32 add, " p5 ", 0;\n"                                       \
-                         "wgmma.mma_async.sync.aligned.m64n" #cols "k16.f32.bf16.bf16 " list "}, {" p0 ", " p1     \
-                         ", " p2 ", " p3 "}, " p4 ", add, 1, 1, 1;\n}"                                             \
-                         : sums(0)                                                                                 \
-                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(fresh)));                   \
-        }                                                                                                          \
+#define USF_WGMMA(cols, list, sums, p0, p1, p2, p3, p4, p5)                                                            \
+    template <>                                                                                                        \
+    struct Wgmma<cols> {                                                                                               \
+        static __device__ __forceinline__ void run(float (&d)[cols / 2], uint64_t a, uint64_t b, bool fresh) {         \
+            asm volatile("{\n.reg .pred add;\nsetp.eq.b32 add, " p2                                                    \
+                         ", 0;\n"                                                                                      \
+                         "wgmma.mma_async.sync.aligned.m64n" #cols "k16.f32.bf16.bf16 " list "}, " p0 ", " p1          \
+                         ", add, 1, 1, 0, 1;\n}"                                                                       \
+                         : sums(0)                                                                                     \
+                         : "l"(a), "l"(b), "r"(int(fresh)));                                                           \
+        }                                                                                                              \
+        static __device__ __forceinline__ void run(float (&d)[cols / 2], const uint32_t (&a)[4], uint64_t b,           \
+                                                   bool fresh) {                                                       \
+            asm volatile("{\n.reg .pred add;\nsetp.eq.b32 add, " p5                                                    \
+                         ", 0;\n"                                                                                      \
+                         "wgmma.mma_async.sync.aligned.m64n" #cols "k16.f32.bf16.bf16 " list "}, {" p0 ", " p1 ", " p2 \
+                         ", " p3 "}, " p4 ", add, 1, 1, 1;\n}"                                                         \
+                         : sums(0)                                                                                     \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(fresh)));                       \
+        }                                                                                                              \
     };
 USF_WGMMA(64, USF_R32, USF_D32, "%32", "%33", "%34", "%35", "%36", "%37")
 USF_WGMMA(128, USF_R64, USF_D64, "%64", "%65", "%66", "%67", "%68", "%69")

@@ -7,8 +7,8 @@
 // the other is in its epilogue. The blocks of a cluster have tiles above each other and share every copy of the
 // right operand.
 //
-// Every sum is one chain over k in a fixed order: two runs agree bitwise. For float32 the products of pieces
-// are summed smallest first, and what a step sums is added with a rounding add: wgmma's own sums are truncated.
+// Every sum is taken in an order that depends on m, n and k alone: two runs agree bitwise. For float32 the products of
+// pieces are summed smallest first, and what a step sums is added with a rounding add: wgmma's own sums are truncated.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -22,7 +22,7 @@ namespace unsupfast::cuda::hopper {
 
 template <int kLeft, int kRight, int kFrags, int kCols, int kGroups, bool kApart, int kSpan, int kStages, int kCluster>
 struct Shape {
-    static constexpr bool bits = kLeft == 0;  // the left operand
+    static constexpr bool bits = kLeft == 0;                       // the left operand
     static constexpr int left = bits ? 1 : kLeft, right = kRight;  // pieces
     static constexpr int frags = kFrags;                           // a group multiplies frags x 64 rows
     static constexpr int cols = kCols;                             // of a tile
@@ -32,6 +32,7 @@ struct Shape {
     static constexpr int stages = kStages;
     static constexpr int cluster = kCluster;
 
+    static constexpr bool sliced = groups == 1;            // the blocks of a cluster may have slices of k
     static constexpr int rows = 64 * frags * ring_groups;  // of a tile
     static constexpr int threads = 128 * (groups + 1);
     static constexpr int steps = span / 16;
@@ -42,13 +43,14 @@ struct Shape {
     static constexpr int ring = stages * stage;
     static constexpr int kept_at = rings * ring, kept = 16 * 64 * 4;  // of a warp, for the epilogue
     static constexpr int barriers_at = kept_at + groups * 4 * kept;
-    static constexpr int shared = barriers_at + (rings * 2 * stages + 1) * 8;
+    static constexpr int shared = barriers_at + (rings * 2 * stages + (sliced ? 4 : 1)) * 8;
+    static_assert(!sliced || (cluster == 1 && frags == 1 && cols == 64));
     static_assert(shared <= 227 * 1024 && right_at % 512 == 0 && cols % 64 == 0 && span % (bits ? 64 : 32) == 0);
 };
 
 struct Operands {
     int64_t m, n, k;
-    const char* left;  // pieces.cuh
+    const char* left;              // pieces.cuh
     int64_t left_piece, left_row;  // bytes of a piece, of 64 rows
     const char* right;             // panels of right_depth rows
     int64_t right_piece, right_depth;
@@ -63,9 +65,6 @@ struct Tiles {
     __host__ __device__ Tiles(int64_t m, int64_t n)
         : down((m + S::rows * S::cluster - 1) / (S::rows * S::cluster)), across((n + S::cols - 1) / S::cols) {}
     __host__ __device__ int64_t count() const { return down * across; }
-    // those of a ring of this block
-    __device__ int64_t first(int ring) const { return ring * (gridDim.x / S::cluster) + blockIdx.x / S::cluster; }
-    __device__ int64_t stride() const { return S::rings * (gridDim.x / S::cluster); }
     // first row of the cluster's first block, first column
     __device__ void place(int64_t t, int64_t& row, int64_t& col) const {
         const int64_t band = t / (kBand * across), in = t % (kBand * across);
@@ -76,6 +75,25 @@ struct Tiles {
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+// What a block has to do: tiles of ring `index` first, first + stride, ..., and of each steps [begin, end) along k.
+template <class S>
+struct Share {
+    int64_t first, stride;
+    uint32_t rank = 0, slices = 1, begin = 0, end;
+    __device__ Share(const Operands& p, int index) : end(uint32_t((p.k + S::span - 1) / S::span)) {
+        const uint32_t blocks = S::sliced ? cluster_blocks() : S::cluster;
+        if (blocks > 1) rank = cluster_rank();
+        first = index * (gridDim.x / blocks) + blockIdx.x / blocks;
+        stride = S::rings * (gridDim.x / blocks);
+        if constexpr (S::sliced) {
+            slices = blocks;
+            begin = end * rank / slices;
+            end = end * (rank + 1) / slices;
+        }
+    }
+    __device__ int row() const { return S::sliced ? 0 : int(rank) * S::rows; }  // of the block in its cluster's tile
+};
 
 template <class S>
 struct Ring {
@@ -130,7 +148,8 @@ __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ri
                               uint64_t* half_through) {
     constexpr int kBlocks = S::rows / 64, kPanels = S::cols / 32, kMine = kPanels / S::cluster;
     static_assert(S::left * kBlocks + S::right * kMine <= 32);
-    const int lane = int(threadIdx.x) % 32, rank = S::cluster > 1 ? int(cluster_rank()) : 0;
+    const Share<S> share(p, index);
+    const int lane = int(threadIdx.x) % 32, rank = S::sliced ? 0 : int(share.rank);
     const bool is_left = lane < S::left * kBlocks;
     const int part = is_left ? lane : lane - S::left * kBlocks, piece = part / (is_left ? kBlocks : kMine);
     const int in_piece = is_left ? part % kBlocks : part % kMine * S::cluster + rank;
@@ -139,7 +158,7 @@ __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ri
     if (index > 0) barrier_wait(half_through, 0);
     bool first = index == 0;
     uint32_t step = 0;
-    for (int64_t t = tiles.first(index); t < tiles.count(); t += tiles.stride()) {
+    for (int64_t t = share.first; t < tiles.count(); t += share.stride) {
         int64_t row, col;
         tiles.place(t, row, col);
         const int64_t block = row / 64 + rank * kBlocks, panel = col / kPanel;
@@ -149,7 +168,9 @@ __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ri
         const char* from = is_left ? p.left + piece * p.left_piece + (block + in_piece) * p.left_row
                                    : p.right + piece * p.right_piece + (panel + in_piece) * p.right_depth * 64;
         const int advance = is_left ? S::left_block : S::right_panel;
-        for (int64_t k = 0; k < p.k; k += S::span, ++step, from += advance) {
+        from += share.begin * int64_t(advance);
+        for (uint32_t c = share.begin; c < share.end; ++c, ++step, from += advance) {
+            const int64_t k = c * int64_t(S::span);
             const uint32_t rows = uint32_t(min(p.right_depth - k, int64_t(S::span)));
             const uint32_t bytes = is_left ? S::left_block : rows * 64;
             uint64_t* full = ring.full + step % S::stages;
@@ -160,7 +181,7 @@ __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ri
                 bulk_copy(ring.stage(step) + to, from, bytes, full);
             else if (mine)
                 bulk_copy(ring.stage(step) + to, from, bytes, full, uint16_t((1 << S::cluster) - 1));
-            if (S::rings > 1 && first && 2 * (k + S::span) >= p.k) {
+            if (S::rings > 1 && first && 2 * c + 2 >= share.end) {
                 first = false;
                 if (lane == 0) barrier_arrive(half_through);
             }
@@ -179,7 +200,9 @@ struct BitFragments {
     static __device__ uint32_t pair(uint32_t even, uint32_t odd) {
         uint32_t x;  // 0, byte of even, 0, byte of odd; 8 is the sign of the first byte, which has none
         // volatile, or the compiler moves it between the wgmmas of a step and makes them wait for each other
-        asm volatile("prmt.b32 %0, %1, %2, %3;" : "=r"(x) : "r"(even), "r"(odd), "n"(0x4808 + (kByte << 12) + (kByte << 4)));
+        asm volatile("prmt.b32 %0, %1, %2, %3;"
+                     : "=r"(x)
+                     : "r"(even), "r"(odd), "n"(0x4808 + (kByte << 12) + (kByte << 4)));
         return x;
     }
     __device__ __forceinline__ void load(const unsigned char* stage, int first_row) {
@@ -214,6 +237,21 @@ struct Pairs {
     }
 };
 
+// Where the same warps of all slices wait for each other: for sums to be there, and for them to have been read.
+struct Slices {
+    uint64_t* barrier;  // of the warp
+    uint32_t phase = 0;
+    template <class S>
+    __device__ void meet(const Share<S>& share) {
+        if (!S::sliced || share.slices == 1) return;
+        __syncwarp();
+        const uint32_t lane = threadIdx.x % 32;
+        if (lane < share.slices) barrier_arrive_with_writes(barrier, lane);
+        barrier_wait_for_writes(barrier, phase & 1);
+        ++phase;
+    }
+};
+
 // The sums of a group's part of a tile.
 template <class S>
 struct Sums {
@@ -241,7 +279,8 @@ struct Sums {
                     else
                         Wgmma<S::cols>::run(
                             d[f],
-                            left + (Pairs<S>::left(i) * S::left_piece + f * S::left_block + s / 2 * 4096 + s % 2 * 32) / 16,
+                            left + (Pairs<S>::left(i) * S::left_piece + f * S::left_block + s / 2 * 4096 + s % 2 * 32) /
+                                       16,
                             b, begin);
                 }
         wgmma_commit();
@@ -292,7 +331,7 @@ struct Sums {
     // an epilogue wants, and eight neighbours have the 32 columns of a panel's row.
     template <class Epilogue>
     __device__ __forceinline__ void finish(const Operands& p, int64_t row, int64_t col, float* kept,
-                                           const Epilogue& epilogue) const {
+                                           const Share<S>& share, Slices& slices, const Epilogue& epilogue) const {
         constexpr int kRounds = S::cols / 64;
         const int warp = int(threadIdx.x) / 32 % 4, lane = int(threadIdx.x) % 32;
         const auto at = [&](int r, int c) -> float& { return kept[r * 64 + (c ^ r % 4 * 8)]; };
@@ -309,20 +348,29 @@ struct Sums {
                             make_float2(d[0], d[1]);
                     }
             __syncwarp();
+            slices.meet(share);
             const int64_t row0 = row + round / kRounds * 64 + warp * 16 + lane / 8;
             const int64_t panel0 = (col + round % kRounds * 64) / kPanel;
+            const int begin = S::sliced ? 8 * share.rank / share.slices : 0;
+            const int end = S::sliced ? 8 * (share.rank + 1) / share.slices : 8;
 #pragma unroll 1
-            for (int i = 0; i < 8; ++i) {
+            for (int i = begin; i < end; ++i) {
                 const int64_t r = row0 + i % 4 * 4, panel = panel0 + i / 4;
                 float sums[4];
 #pragma unroll
-                for (int w = 0; w < 4; ++w)
-                    sums[w] = (S::bits ? 0.5f : 1.f) * at(i % 4 * 4 + lane / 8, i / 4 * 32 + column_of(lane % 8, w));
+                for (int w = 0; w < 4; ++w) {
+                    const float& mine = at(i % 4 * 4 + lane / 8, i / 4 * 32 + column_of(lane % 8, w));
+                    sums[w] = share.slices == 1 ? mine : 0.f;
+                    if (share.slices > 1)
+                        for (uint32_t s = 0; s < share.slices; ++s) sums[w] += load_from(&mine, s);
+                    if (S::bits) sums[w] *= 0.5f;
+                }
                 const bool inside = r < p.m && panel < panel_count(p.n);
-                RowEnd<float> end;
-                if (inside) end.add(epilogue, r, panel, lane % 8, sums);
-                end.template finish<8>(epilogue, r, panel, inside && lane % 8 == 0);
+                RowEnd<float> row_end;
+                if (inside) row_end.add(epilogue, r, panel, lane % 8, sums);
+                row_end.template finish<8>(epilogue, r, panel, inside && lane % 8 == 0);
             }
+            slices.meet(share);
         }
     }
 };
@@ -330,14 +378,17 @@ struct Sums {
 template <class S, class Epilogue>
 __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue) {
     extern __shared__ __align__(1024) unsigned char shared[];
-    auto* half_through = reinterpret_cast<uint64_t*>(shared + S::barriers_at) + S::rings * 2 * S::stages;
+    auto* extra = reinterpret_cast<uint64_t*>(shared + S::barriers_at) + S::rings * 2 * S::stages;
     if (threadIdx.x == 0) {
         for (int r = 0; r < S::rings; ++r) Ring<S>(shared, r).open();
-        barrier_init(half_through, 1);
+        if constexpr (S::sliced)
+            for (int w = 0; w < 4; ++w) barrier_init(extra + w, int(cluster_blocks()));
+        else
+            barrier_init(extra, 1);
         barrier_init_fence();
     }
     clear_tails<S>(p, shared);
-    if constexpr (S::cluster > 1)
+    if (S::cluster > 1 || S::sliced)
         cluster_barrier();
     else
         __syncthreads();
@@ -348,25 +399,26 @@ __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue)
     if (group < 0) {
         if constexpr (S::groups > 1) give_registers<40>();
         const int index = int(threadIdx.x) / 32;
-        if (index < S::rings) copy_operands<S>(p, tiles, Ring<S>(shared, index), index, half_through);
+        if (index < S::rings) copy_operands<S>(p, tiles, Ring<S>(shared, index), index, extra);
     } else {
         if constexpr (S::groups > 1) take_registers<232>();
         const int index = group / S::ring_groups, first_row = group % S::ring_groups * S::frags;
         const Ring<S> ring(shared, index);
-        const uint32_t chunks = uint32_t((p.k + S::span - 1) / S::span);
-        const int64_t rank = S::cluster > 1 ? cluster_rank() : 0;
+        const Share<S> share(p, index);
+        const uint32_t chunks = share.end - share.begin;
+        Slices slices{extra + threadIdx.x / 32 % 4};
         float* kept = reinterpret_cast<float*>(shared + S::kept_at + (threadIdx.x / 32 - 4) * S::kept);
         uint32_t step = 0;
-        for (int64_t t = tiles.first(index); t < tiles.count(); t += tiles.stride(), step += chunks) {
+        for (int64_t t = share.first; t < tiles.count(); t += share.stride, step += chunks) {
             int64_t row, col;
             tiles.place(t, row, col);
             Sums<S> sums;
             sums.multiply(ring, step, chunks, first_row);
-            sums.finish(p, row + rank * S::rows + first_row * 64, col, kept, epilogue);
+            sums.finish(p, row + share.row() + first_row * 64, col, kept, share, slices, epilogue);
         }
     }
     // a block's shared memory is written and its barriers are arrived on by its neighbours until they end too
-    if constexpr (S::cluster > 1) {
+    if (S::cluster > 1 || S::sliced) {
         __syncwarp();
         cluster_barrier();
     }
@@ -382,18 +434,28 @@ __global__ void __launch_bounds__(S::threads, S::groups > 1 ? 1 : 2)
 #endif
 }
 
+// Enough slices of k to give most multiprocessors of a large GPU two blocks; three steps each at least.
+template <class S>
+int slices_of(const Operands& p) {
+    const int64_t tiles = Tiles<S>(p.m, p.n).count(), steps = (p.k + S::span - 1) / S::span;
+    int slices = 1;
+    while (slices < 8 && tiles * slices * 2 <= 264 && steps >= slices * 2 * 3) slices *= 2;
+    return slices;
+}
+
 template <class S, class Epilogue>
 void start(const Operands& p, const Launch& launch, const Epilogue& epilogue) {
-    static std::atomic<int> resident[64];  // clusters that a GPU runs at the same time; 0: not asked yet
+    static std::atomic<int> resident[64][9];  // clusters of a size that a GPU runs at the same time; 0: not asked yet
     auto* kernel = hopper_kernel<S, Epilogue>;
+    const int blocks = S::sliced ? slices_of<S>(p) : S::cluster;
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(S::cluster);
+    config.gridDim = dim3(unsigned(blocks));
     config.blockDim = dim3(S::threads);
     config.dynamicSmemBytes = S::shared;
     config.stream = static_cast<cudaStream_t>(launch.stream);
     cudaLaunchAttribute attributes[2] = {};
     attributes[0].id = cudaLaunchAttributeClusterDimension;
-    attributes[0].val.clusterDim.x = S::cluster;
+    attributes[0].val.clusterDim.x = unsigned(blocks);
     attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
     attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[1].val.programmaticStreamSerializationAllowed = 1;
@@ -401,7 +463,7 @@ void start(const Operands& p, const Launch& launch, const Epilogue& epilogue) {
     config.numAttrs = 1;
     int device = 0;
     check(cudaGetDevice(&device), "asking for the current GPU");
-    auto& clusters = resident[device & 63];
+    auto& clusters = resident[device & 63][blocks];
     if (clusters == 0) {
         check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::shared),
               "asking for shared memory");
@@ -409,7 +471,7 @@ void start(const Operands& p, const Launch& launch, const Epilogue& epilogue) {
         check(cudaOccupancyMaxActiveClusters(&count, kernel, &config), "asking for occupancy");
         clusters = std::max(count, 1);
     }
-    config.gridDim = dim3(unsigned(std::min(Tiles<S>(p.m, p.n).count(), int64_t(clusters))) * S::cluster);
+    config.gridDim = dim3(unsigned(std::min(Tiles<S>(p.m, p.n).count(), int64_t(clusters)) * blocks));
     config.numAttrs = 2;
     check(cudaLaunchKernelEx(&config, kernel, p, epilogue), "kernel launch");
 }
@@ -458,8 +520,9 @@ void multiply_pieces(int64_t m, int64_t n, int64_t k, const Left& a, const Right
     const bool ready = kPieces == 1 && b.is_panels;
     LeftPieces left{m, k, a, nullptr};
     left.to = static_cast<char*>(launch.scratch(kLeftScratch, size_t(left.bytes() * (a.bits ? 1 : kPieces))));
-    RightPieces right{k, n, static_cast<const float*>(b.data), b.is_panels, b.row_stride,
-                      static_cast<const float*>(b.k_scale), nullptr};
+    RightPieces right{
+        k,      n, static_cast<const float*>(b.data), b.is_panels, b.row_stride, static_cast<const float*>(b.k_scale),
+        nullptr};
     if (!ready) right.to = static_cast<char*>(launch.scratch(kRightScratch, size_t(right.bytes() * kPieces)));
     make_pieces<kPieces>(left, right, launch);
     const Operands p{m,
