@@ -215,7 +215,9 @@ class RightStage {
 //   T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4])   columns b + 8 w of the panel
 //   bool wants_row_sums()
 //   void row_sum(int64_t row, int64_t panel, T)                the sum of what it returned for the row's panel
-// and may write words of bits: see RowEnd.
+// It may have a load(row, panel, b) whose result comes in as a further argument; and, to write words of bits, after
+// that a uint32_t& in which it sets those of its four columns, bool wants_words(), and
+//   void store_word(int64_t row, int64_t panel, uint32_t)      the bits of all the panel's columns
 // It runs in a loop that is not unrolled, over a copy of the sums that can be indexed (the compiler puts it
 // in local memory): dozens of copies of the epilogue would take minutes to compile and overflow the
 // instruction cache, while the copy costs less than one step of the main loop.
@@ -262,7 +264,7 @@ class Accumulators<Tile<Fma<T>, kSide>> {
             const int64_t row = m0 + Map::row(t, i % kRows), panel = n0 / kPanel + Map::panel(t, i / kRows);
             const bool inside = row < m && panel < panel_count(n);
             RowEnd<T> end;
-            if (inside) end.add(epilogue, row, panel, Map::b(t), kept[i]);
+            if (inside) end.add(epilogue, row, panel, Map::b(t), kept[i], load_for(epilogue, row, panel, Map::b(t)));
             end.template finish<8>(epilogue, row, panel, inside && Map::b(t) == 0);
         }
     }
@@ -316,7 +318,8 @@ class Accumulators<Tile<Bf16, kSide>> {
             const int odd = i % 2;
             const int64_t row = m0 + Map::row(warp, i / 4) + frag_row(lane, i / 2 % 2);
             const bool inside = row < m && panel < panel_count(n);
-            if (inside) end.add(epilogue, row, panel, frag_column(lane, odd), kept[i]);
+            const int b = frag_column(lane, odd);
+            if (inside) end.add(epilogue, row, panel, b, kept[i], load_for(epilogue, row, panel, b));
             if (!odd) continue;
             end.template finish<4>(epilogue, row, panel, inside && lane % 4 == 0);
             end = {};

@@ -351,15 +351,22 @@ struct Sums {
             slices.meet(share);
             const int64_t row0 = row + round / kRounds * 64 + warp * 16 + lane / 8;
             const int64_t panel0 = (col + round % kRounds * 64) / kPanel;
-            const int begin = S::sliced ? 8 * share.rank / share.slices : 0;
+            const int b = lane % 8, begin = S::sliced ? 8 * share.rank / share.slices : 0;
             const int end = S::sliced ? 8 * (share.rank + 1) / share.slices : 8;
+            const auto load = [&](int i) {
+                using Loaded = decltype(load_for(epilogue, row0, panel0, b));
+                const int64_t r = row0 + i % 4 * 4, panel = panel0 + i / 4;
+                return i < end && r < p.m && panel < panel_count(p.n) ? load_for(epilogue, r, panel, b) : Loaded{};
+            };
+            auto now = load(begin), next = load(begin + 1);
 #pragma unroll 1
             for (int i = begin; i < end; ++i) {
+                const auto after = load(i + 2);
                 const int64_t r = row0 + i % 4 * 4, panel = panel0 + i / 4;
                 float sums[4];
 #pragma unroll
                 for (int w = 0; w < 4; ++w) {
-                    const float& mine = at(i % 4 * 4 + lane / 8, i / 4 * 32 + column_of(lane % 8, w));
+                    const float& mine = at(i % 4 * 4 + lane / 8, i / 4 * 32 + column_of(b, w));
                     sums[w] = share.slices == 1 ? mine : 0.f;
                     if (share.slices > 1)
                         for (uint32_t s = 0; s < share.slices; ++s) sums[w] += load_from(&mine, s);
@@ -367,8 +374,10 @@ struct Sums {
                 }
                 const bool inside = r < p.m && panel < panel_count(p.n);
                 RowEnd<float> row_end;
-                if (inside) row_end.add(epilogue, r, panel, lane % 8, sums);
-                row_end.template finish<8>(epilogue, r, panel, inside && lane % 8 == 0);
+                if (inside) row_end.add(epilogue, r, panel, b, sums, now);
+                row_end.template finish<8>(epilogue, r, panel, inside && b == 0);
+                now = next;
+                next = after;
             }
             slices.meet(share);
         }
@@ -497,7 +506,7 @@ inline bool available() {
 //                  left right frags cols groups apart span stages cluster
 using Bits = Shape<0, 1, 2, 128, 2, true, 64, 5, 2>;
 using Rounded = Shape<1, 1, 1, 256, 2, false, 64, 4, 2>;
-using BitsFloat = Shape<0, 3, 1, 128, 2, false, 64, 3, 1>;
+using BitsFloat = Shape<0, 3, 1, 128, 2, false, 64, 3, 2>;
 using Float = Shape<3, 3, 1, 128, 2, false, 32, 4, 2>;
 using SmallBits = Shape<0, 1, 1, 64, 1, false, 64, 8, 1>;
 using SmallRounded = Shape<1, 1, 1, 64, 1, false, 64, 6, 1>;

@@ -23,24 +23,36 @@ inline Right right_values(const void* data, int64_t row_stride, const void* k_sc
     return {data, false, false, row_stride, k_scale};
 }
 
-// How a thread ends its part of a row of a panel: the sum of what an epilogue returns, and, for an epilogue with a
-// store_word(row, panel, word), the bits that it sets in its last argument.
+// Epilogues (engine.cuh) that read memory may say what first, so that an engine can do it ahead of time.
+struct Nothing {};
+template <class Epilogue>
+__device__ __forceinline__ auto load_for(const Epilogue& epilogue, int64_t row, int64_t panel, int b) {
+    if constexpr (requires { epilogue.load(row, panel, b); })
+        return epilogue.load(row, panel, b);
+    else
+        return Nothing{};
+}
+
+// How a thread ends its part of a row of a panel: the sum of what an epilogue returns, and the bits it sets in a word.
 template <class T>
 struct RowEnd {
     T term = T(0);
     uint32_t word = 0;
 
-    template <class Epilogue>
-    __device__ void add(const Epilogue& epilogue, int64_t row, int64_t panel, int b, const T (&sums)[4]) {
-        if constexpr (requires { epilogue.store_word(row, panel, word); })
-            term += epilogue(row, panel, b, sums, word);
+    template <class Epilogue, class Loaded>
+    __device__ __forceinline__ void add(const Epilogue& epilogue, int64_t row, int64_t panel, int b, const T (&sums)[4],
+                                        const Loaded& loaded) {
+        if constexpr (requires { epilogue(row, panel, b, sums, loaded, word); })
+            term += epilogue(row, panel, b, sums, loaded, word);
+        else if constexpr (requires { epilogue(row, panel, b, sums, loaded); })
+            term += epilogue(row, panel, b, sums, loaded);
         else
             term += epilogue(row, panel, b, sums);
     }
 
     // kLanes neighbouring lanes share the row; the whole warp calls, the first lane has `leads` where there is a row.
     template <int kLanes, class Epilogue>
-    __device__ void finish(const Epilogue& epilogue, int64_t row, int64_t panel, bool leads) {
+    __device__ __forceinline__ void finish(const Epilogue& epilogue, int64_t row, int64_t panel, bool leads) {
         if (epilogue.wants_row_sums()) {
             term = sum_lanes<kLanes>(term);
             if (leads) epilogue.row_sum(row, panel, term);
