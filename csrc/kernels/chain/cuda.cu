@@ -1,0 +1,581 @@
+// Chains on Hopper: one kernel for all alternations. A cluster of blocks runs 64 chains. Its warpgroups share out the
+// units of both layers, and each keeps its columns of both operands in shared memory. A half-step is a product on
+// the tensor cores with the states, expanded from bits, as left operand in registers; the states drawn, 16 bits a
+// chain and lane, go to all blocks of the cluster as stores that the receiving barrier counts. Nothing else is
+// synchronised: a warpgroup can only draw a layer again once it has everybody's states of the other one, and these
+// were sent after their senders had read the first.
+//
+// float32 weights are split into three bf16 pieces, whose products with zeros and ones are exact.
+#include "kernels/chain/op.h"
+
+#include <algorithm>
+
+#include "cuda/cluster.h"
+#include "cuda/device.h"
+#include "cuda/wgmma.h"
+#include "elementary.h"
+#include "kernels/chain/deal.h"
+
+namespace unsupfast {
+namespace cuda {
+namespace {
+
+enum ChainScratch : int { kTileScratch = 6 };
+
+constexpr int kRows = 64;  // chains of a cluster
+constexpr int kGroups = 2, kThreads = 128 * kGroups;
+constexpr int kMost = 4;                             // granules of a warpgroup
+constexpr int kTileRows = 32;                        // 16-byte rows of a granule's tile of one step of k
+constexpr int kWordBytes = kRows * 4 * 2;            // what a warpgroup sends of a layer
+constexpr float kNever = -1e30f, kPadding = -1e15f;  // bias of padding; what x is above elsewhere
+constexpr int kSharedBytes = 227 * 1024, kBarrierBytes = 64;
+
+int pieces_of(DType format) { return format == DType::bf16 ? 1 : 3; }
+
+// One layer of a chain, and what draws it.
+struct Side {
+    int units, other;  // units of this layer and of the other one
+    Deal deal;
+    uint4* tiles;  // of the operand, by source: [step of k][piece][granule][kTileRows]
+    float4* bias;  // [granule][q], the four words; of padding so low that nothing is drawn
+    float4* base;  // the same of base_bias, or null
+    uint32_t stream;
+    uint32_t bits_at, tiles_at;  // in shared memory
+};
+
+struct Chain {
+    Side side[2];  // far, near
+    int m;
+    int64_t steps;
+    uint32_t *near_bits, *far_bits;
+    float* near_mean;
+    uint64_t seed;
+    uint32_t first_step, first_row;
+    const double* betas;
+    double* log_weight;
+    uint32_t barriers_at;
+};
+
+// ---------------------------------------------------------------- operands
+
+struct Arrange {
+    const void* panels[2];
+    const float *bias[2], *base[2];
+    DType format;
+};
+
+// The bf16 piece of x: what is left of it after the earlier pieces, rounded.
+__device__ __forceinline__ uint32_t piece_of(float x, int piece) {
+    uint32_t rounded = pack_bf16(x, 0.f);
+    for (int i = 0; i < piece; ++i) {
+        x -= __uint_as_float(rounded << 16);
+        rounded = pack_bf16(x, 0.f);
+    }
+    return rounded;
+}
+
+// A thread writes 16 bytes: eight steps of k of one column. Biases follow the tiles.
+__global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Chain p, const Arrange a, int pieces) {
+    const int which = int(blockIdx.x % 2);
+    const Side& side = p.side[which];
+    const int depth = granules(side.other), rows = depth * side.deal.count * kTileRows;
+    int at = int(blockIdx.x / 2 * 256 + threadIdx.x);
+    if (at < rows) {
+        const int row = at % kTileRows, granule = at / kTileRows % side.deal.count,
+                  k = at / kTileRows / side.deal.count;
+        const int source = source_of(side.deal, granule), count = count_of(side.deal, source);
+        // rows of a tile: two groups of eight columns, in each two halves of k
+        const int unit = unit_of(side.units, granule, row % 8 / 2, row % 2 + 2 * (row / 16)), half = row / 8 % 2;
+        const int64_t stored = panel_depth(a.format, side.other);
+        float x[8];
+        for (int e = 0; e < 8; ++e) {
+            const int i = unit_of(side.other, k, e / 2, e % 2 + 2 * half);
+            x[e] = 0;
+            if (i >= side.other || unit >= side.units) continue;
+            if (a.format == DType::bf16)
+                x[e] =
+                    __uint_as_float(uint32_t(static_cast<const uint16_t*>(
+                                        a.panels[which])[((unit / 32 * stored + i) / 2 * 32 + unit % 32) * 2 + i % 2])
+                                    << 16);
+            else
+                x[e] = static_cast<const float*>(a.panels[which])[(unit / 32 * stored + i) * 32 + unit % 32];
+        }
+        const int first = first_of(side.deal, source);
+        for (int piece = 0; piece < pieces; ++piece) {
+            uint32_t word[4];
+            for (int e = 0; e < 4; ++e) word[e] = piece_of(x[2 * e], piece) | piece_of(x[2 * e + 1], piece) << 16;
+            side.tiles[((int64_t(depth) * first + k * count) * pieces + piece * count + granule - first) * kTileRows +
+                       row] = {word[0], word[1], word[2], word[3]};
+        }
+        return;
+    }
+    at -= rows;
+    if (at >= side.deal.count * 4) return;
+    float bias[4], base[4];
+    for (int w = 0; w < 4; ++w) {
+        const int unit = unit_of(side.units, at / 4, at % 4, w);
+        bias[w] = unit < side.units ? a.bias[which][unit] : kNever;
+        base[w] = a.base[which] && unit < side.units ? a.base[which][unit] : kNever;
+    }
+    side.bias[at] = {bias[0], bias[1], bias[2], bias[3]};
+    if (side.base) side.base[at] = {base[0], base[1], base[2], base[3]};
+}
+
+// ---------------------------------------------------------------- states
+
+// States in shared memory: [source][row][q], four bits a granule.
+__device__ void take_states(const Side& side, uint16_t* states, const uint32_t* bits, int row0, int m, int sources) {
+    const int words = (side.units + 31) / 32;
+    for (int at = int(threadIdx.x); at < sources * kRows * 4; at += kThreads) {
+        const int q = at % 4, row = row0 + at / 4 % kRows, source = at / 4 / kRows;
+        uint32_t value = 0;
+        for (int g = 0; g < count_of(side.deal, source) && row < m; ++g)
+            for (int w = 0; w < 4; ++w) {
+                const int unit = unit_of(side.units, first_of(side.deal, source) + g, q, w);
+                if (unit < side.units)
+                    value |= (bits[int64_t(row) * words + unit / 32] >> unit % 32 & 1u) << (4 * g + w);
+            }
+        states[at] = uint16_t(value);
+    }
+}
+
+// The blocks of the cluster share the words.
+__device__ void give_states(const Side& side, const uint16_t* states, uint32_t* bits, int row0, int m, int rank,
+                            int blocks) {
+    const int words = (side.units + 31) / 32;
+    for (int at = rank * kThreads + int(threadIdx.x); at < kRows * words; at += blocks * kThreads) {
+        const int row = at / words, word = at % words;
+        if (row0 + row >= m) break;
+        uint32_t value = 0;
+        for (int granule = 2 * word; granule < min(2 * word + 2, side.deal.count); ++granule) {
+            const int source = source_of(side.deal, granule), shift = 4 * (granule - first_of(side.deal, source));
+            for (int q = 0; q < 4; ++q) {
+                const uint32_t four = uint32_t(states[(source * kRows + row) * 4 + q]) >> shift;
+                for (int w = 0; w < 4; ++w) value |= (four >> w & 1u) << unit_of(side.units, granule, q, w) % 32;
+            }
+        }
+        bits[int64_t(row0 + row) * words + word] = value;
+    }
+}
+
+// ---------------------------------------------------------------- a half-step
+
+// The steps of k that one source's states make. A one is 2 in bfloat16, a single bit, so that a shift and a mask
+// make two states of a lane's left operand.
+template <int kPieces, int N, int K>
+__device__ __forceinline__ void multiply_source(float (&c)[8 * N], uint32_t (&a)[K][4], const uint16_t* states,
+                                                uint64_t& tile) {
+    uint32_t upper = states[0], lower = states[8 * 4];
+    upper |= upper << 15;  // the bits of a pair, 16 apart
+    lower |= lower << 15;
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+#pragma unroll
+        for (int piece = 0; piece < kPieces; ++piece) {
+            wgmma(c, a[k], tile);
+            tile += N * kTileRows;  // in units of 16 bytes
+        }
+    wgmma_commit();
+}
+
+// Two sources at a time, so that one is expanded while the other is multiplied.
+template <int kPieces, int N, int K>
+__device__ __forceinline__ void multiply_sources(float (&c)[8 * N], const uint16_t* states, int count, uint64_t& tile) {
+    if constexpr (K > 0) {
+        uint32_t even[K][4], odd[K][4];
+#pragma unroll 1
+        for (; count > 1; count -= 2) {
+            multiply_source<kPieces, N, K>(c, even, states, tile);
+            wgmma_wait<1>();
+            multiply_source<kPieces, N, K>(c, odd, states + kWordBytes / 2, tile);
+            wgmma_wait<1>();
+            states += kWordBytes;
+        }
+        if (count) multiply_source<kPieces, N, K>(c, even, states, tile);
+        wgmma_wait<0>();
+    }
+}
+
+template <int kPieces, int N, int K>
+__device__ __forceinline__ void multiply(float (&c)[8 * N], const uint16_t* states, const Deal& from, int sources,
+                                         uint32_t tiles) {
+    uint64_t tile = tile_descriptor(tiles);
+    multiply_sources<kPieces, N, K>(c, states, from.full, tile);
+    multiply_sources<kPieces, N, K - 1>(c, states + from.full * (kWordBytes / 2), sources - from.full, tile);
+}
+
+// Uniforms of a lane's units in rows row and row + 8, in the order of the sums.
+template <int N>
+__device__ __forceinline__ void draw(float (&u)[8 * N], const Side& side, int first, int q, uint64_t seed, uint32_t row,
+                                     uint32_t step) {
+#pragma unroll
+    for (int g = 0; g < N; ++g) {
+        const int granule = first + g;
+        const bool folded = g + 1 == N && is_folded(side.units, granule);
+        const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            Philox4 r = philox(seed, block, row + 8u * uint32_t(i), step, side.stream);
+            if (folded) {
+                const Philox4 more = philox(seed, block + 4u, row + 8u * uint32_t(i), step, side.stream);
+                r.word[2] = more.word[0];
+                r.word[3] = more.word[1];
+            }
+#pragma unroll
+            for (int w = 0; w < 4; ++w) u[(2 * g + w / 2) * 4 + 2 * i + w % 2] = uniform_from_bits(r.word[w]);
+        }
+    }
+}
+
+// A(x) - A(x - d) for the softplus A, given the mean at x: by series in d, which keeps the digits of small steps.
+__device__ __forceinline__ float softplus_step(float x, float d, float mean) {
+    if (fabsf(d) < 0.0625f) {
+        const float e = -d * (1.f - d * (0.5f - d * (1.f / 6 - d * (1.f / 24 - d * (1.f / 120)))));  // exp(-d) - 1
+        const float y = mean * e;
+        return -y * (1.f - y * (0.5f - y * (1.f / 3 - y * (0.25f - y * (0.2f - y * (1.f / 6))))));
+    }
+    const float z = x - d;
+    return fmaxf(x, 0.f) - fmaxf(z, 0.f) + __logf(1.f + __expf(-fabsf(x))) - __logf(1.f + __expf(-fabsf(z)));
+}
+
+// What a half-step of annealing needs besides.
+struct Path {
+    double from, to;
+    double log_weight[2];
+};
+
+// The thread's part of near . (near_bias - base_bias) of its two rows.
+__device__ __forceinline__ void add_linear(Path& path, const Side& near, const uint16_t* states, int first, int count,
+                                           int q) {
+    const uint32_t upper = states[0], lower = states[8 * 4];
+    float sum[2] = {0, 0};
+    for (int g = 0; g < count; ++g) {
+        const float4 a = near.bias[(first + g) * 4 + q], b = near.base[(first + g) * 4 + q];
+        const float d[4] = {a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w};
+#pragma unroll
+        for (int w = 0; w < 4; ++w) {
+            if (upper >> (4 * g + w) & 1u) sum[0] += d[w];
+            if (lower >> (4 * g + w) & 1u) sum[1] += d[w];
+        }
+    }
+    for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to - path.from) * double(sum[i]);
+}
+
+// Draws N granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
+// they are there; the states in 16 bits a row. One warpgroup makes its random numbers before it multiplies and the
+// other after, so that the tensor cores and the rest of the multiprocessor are both at work.
+template <bool kAnneal, int kPieces, int N>
+__device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t step, const uint16_t* states,
+                                              uint32_t tiles, int first, int row, int q, bool draws_first, Path& path,
+                                              bool wait, uint32_t barrier, uint32_t parity) {
+    const Side &side = p.side[near], &other = p.side[!near];
+    const int sources = cluster_size() * kGroups;
+    float c[8 * N] = {}, u[8 * N];
+    const auto random = [&] {
+        draw<N>(u, side, first, q, p.seed, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
+    };
+    if (draws_first) random();
+    if (wait) barrier_wait(barrier, parity);
+    switch (other.deal.most) {
+        case 1:
+            multiply<kPieces, N, 1>(c, states, other.deal, sources, tiles);
+            break;
+        case 2:
+            multiply<kPieces, N, 2>(c, states, other.deal, sources, tiles);
+            break;
+        case 3:
+            multiply<kPieces, N, 3>(c, states, other.deal, sources, tiles);
+            break;
+        default:
+            multiply<kPieces, N, 4>(c, states, other.deal, sources, tiles);
+    }
+    if (!draws_first) random();
+
+    // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
+    const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
+    const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
+    float* mean = !kAnneal && near && step + 1 == p.steps ? p.near_mean : nullptr;
+    float terms[2] = {0, 0};
+    uint32_t drawn = 0;
+#pragma unroll
+    for (int g = 0; g < N; ++g) {
+        const float4 bias4 = side.bias[(first + g) * 4 + q];
+        float bias[4] = {bias4.x, bias4.y, bias4.z, bias4.w};
+        if constexpr (kAnneal) {
+            if (near) {
+                const float4 base = side.base[(first + g) * 4 + q];
+                bias[0] = scale * bias[0] + rest * base.x;
+                bias[1] = scale * bias[1] + rest * base.y;
+                bias[2] = scale * bias[2] + rest * base.z;
+                bias[3] = scale * bias[3] + rest * base.w;
+            } else {
+#pragma unroll
+                for (int w = 0; w < 4; ++w) bias[w] *= scale;
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+#pragma unroll
+            for (int w = 0; w < 4; ++w) {
+                const int at = (2 * g + w / 2) * 4 + 2 * i + w % 2;
+                const float x = 0.5f * scale * c[at] + bias[w], e = __expf(-x);
+                if (u[at] + u[at] * e < 1.f) drawn |= 1u << (16 * i + 4 * g + w);  // u < sigmoid(x)
+                if constexpr (kAnneal) {
+                    if (!near && x > kPadding) terms[i] += softplus_step(x, step_share * x, __fdividef(1.f, 1.f + e));
+                } else if (mean) {
+                    const int unit = unit_of(side.units, first + g, q, w);
+                    if (row + 8 * i < p.m && unit < side.units)
+                        mean[int64_t(row + 8 * i) * side.units + unit] = __fdividef(1.f, 1.f + e);
+                }
+            }
+    }
+    if (kAnneal && !near)
+        for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to > 0 ? 1 : -1) * double(terms[i]);
+    return drawn;
+}
+
+// The states of a lane's two rows to every block of the cluster: lane q sends the quad's words to every fourth.
+__device__ __forceinline__ void send(uint32_t drawn, uint32_t to, uint32_t barrier, int q, int blocks) {
+    uint32_t quad[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) quad[i] = __shfl_sync(0xffffffffu, drawn, i, 4);
+    const uint32_t upper[2] = {__byte_perm(quad[0], quad[1], 0x5410), __byte_perm(quad[2], quad[3], 0x5410)};
+    const uint32_t lower[2] = {__byte_perm(quad[0], quad[1], 0x7632), __byte_perm(quad[2], quad[3], 0x7632)};
+    for (int block = q; block < blocks; block += 4) {
+        const uint32_t there = of_block(to, block), signal = of_block(barrier, block);
+        store_async(there, upper[0], upper[1], signal);
+        store_async(there + 8 * 8, lower[0], lower[1], signal);
+    }
+}
+
+template <bool kAnneal, int kPieces>
+__global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constant__ Chain p) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    extern __shared__ __align__(128) unsigned char memory[];
+    const int blocks = cluster_size(), rank = cluster_rank(), sources = blocks * kGroups;
+    const int group = int(threadIdx.x) / 128, warp = int(threadIdx.x) / 32 % 4, lane = int(threadIdx.x) % 32;
+    const int source = group * blocks + rank, q = lane % 4, in_tile = warp * 16 + lane / 4;
+    const int row0 = int(blockIdx.x) / blocks * kRows;
+    const uint32_t start = shared_address(memory), loaded = start + p.barriers_at, barrier = loaded + 8;
+    const auto states = [&](int side) { return reinterpret_cast<uint16_t*>(memory + p.side[side].bits_at); };
+
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < 3; ++i) barrier_init(loaded + 8 * i);
+        barrier_init_done();
+    }
+    cluster_sync();
+    uint32_t tiles[2], bytes_to_load = 0;
+    for (int s = 0; s < 2; ++s) {
+        const Side& side = p.side[s];
+        const int depth = granules(side.other) * kPieces;
+        uint32_t at = start + side.tiles_at;
+        for (int g = 0; g < kGroups; ++g) {
+            const uint32_t bytes = uint32_t(depth * count_of(side.deal, g * blocks + rank) * kTileRows * 16);
+            if (g == group) tiles[s] = at;
+            if (threadIdx.x == 0 && bytes)
+                copy_bulk(at, side.tiles + int64_t(depth) * first_of(side.deal, g * blocks + rank) * kTileRows, bytes,
+                          loaded);
+            at += bytes;
+            bytes_to_load += bytes;
+        }
+        if (threadIdx.x == 0) barrier_expect(barrier + 8 * s, uint32_t(sources * kWordBytes));
+    }
+    if (threadIdx.x == 0) barrier_expect(loaded, bytes_to_load);
+    take_states(p.side[1], states(1), p.near_bits, row0, p.m, sources);
+    __syncthreads();
+    barrier_wait(loaded, 0);
+
+    Path path = {};
+    if (kAnneal) path.to = p.betas[0];
+    uint32_t sent[2] = {0, 0};  // how often each layer was
+    for (int64_t step = 0; step < p.steps; ++step) {
+        if (kAnneal) {
+            path.from = path.to;
+            path.to = p.betas[step + 1];
+        }
+#pragma unroll 1
+        for (int s = 0; s < 2; ++s) {
+            const int first = first_of(p.side[s].deal, source), o = 1 - s;
+            const uint16_t* from = states(o) + in_tile * 4 + q;
+            const bool wait = s == 1 || sent[1] > 0;
+            const uint32_t parity = (sent[o] - 1) % 2;
+            uint32_t drawn = 0;
+            switch (count_of(p.side[s].deal, source)) {
+#define USF_CASE(N)                                                                                                   \
+    case N:                                                                                                           \
+        drawn = half_step<kAnneal, kPieces, N>(p, s == 1, step, from, tiles[s], first, row0 + in_tile, q, group == 0, \
+                                               path, wait, barrier + 8 * o, parity);                                  \
+        break;
+                USF_CASE(1)
+                USF_CASE(2)
+                USF_CASE(3)
+                USF_CASE(4)
+#undef USF_CASE
+                default:
+                    if (wait) barrier_wait(barrier + 8 * o, parity);
+            }
+            if (wait && threadIdx.x == 0) barrier_expect(barrier + 8 * o, uint32_t(sources * kWordBytes));
+            if (kAnneal && s == 0) {
+                const Side& near = p.side[1];
+                add_linear(path, near, states(1) + (source * kRows + in_tile) * 4 + q, first_of(near.deal, source),
+                           count_of(near.deal, source), q);
+                if (!(path.to > 0)) break;
+            }
+            send(drawn, start + p.side[s].bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q,
+                 blocks);
+            ++sent[s];
+        }
+    }
+    if (sent[1]) {
+        barrier_wait(barrier + 8, (sent[1] - 1) % 2);
+        give_states(p.side[1], states(1), p.near_bits, row0, p.m, rank, blocks);
+        if (p.far_bits) give_states(p.side[0], states(0), p.far_bits, row0, p.m, rank, blocks);
+    }
+    cluster_sync();
+    if constexpr (kAnneal) {
+        // the parts of a chain's weight, in the order of blocks and warpgroups
+        double* parts = reinterpret_cast<double*>(memory + p.side[0].bits_at);
+        for (int i = 0; i < 2; ++i) {
+            const double sum = sum_lanes<4>(path.log_weight[i]);
+            if (q == 0) parts[group * kRows + in_tile + 8 * i] = sum;
+        }
+        cluster_sync();
+        const int row = int(threadIdx.x);
+        if (rank == 0 && row < kRows && row0 + row < p.m) {
+            double sum = 0;
+            for (int block = 0; block < blocks; ++block)
+                for (int g = 0; g < kGroups; ++g)
+                    sum += load_of_block(of_block(shared_address(parts + g * kRows + row), block));
+            p.log_weight[row0 + row] += sum;
+        }
+        cluster_sync();
+    }
+#endif
+}
+
+// ---------------------------------------------------------------- host
+
+// Shared memory of a block in a cluster of this size; 0 if a warpgroup's share of a layer is too large.
+int shared_bytes(int far, int near, int pieces, int blocks, Chain* p) {
+    const int sources = blocks * kGroups;
+    int at = 0;
+    for (int s = 0; s < 2; ++s) {
+        const Deal d = deal(granules(s ? near : far), sources);
+        if (d.most > kMost) return 0;
+        if (p) p->side[s].tiles_at = uint32_t(at);
+        at += granules(s ? far : near) * pieces * (count_of(d, 0) + count_of(d, blocks)) * kTileRows * 16;
+    }
+    for (int s = 0; s < 2; ++s) {
+        if (p) p->side[s].bits_at = uint32_t(at);
+        at += sources * kWordBytes;
+    }
+    if (p) p->barriers_at = uint32_t(at);
+    return at + kBarrierBytes;
+}
+
+constexpr int kLargestCluster = 16, kPortableCluster = 8;
+
+// Blocks of a cluster; 0 if the operands fit none. The smallest cluster that holds them, or a larger one while
+// multiprocessors would stand idle.
+int cluster_for(int64_t near, int64_t far, DType format, int64_t tiles, int processors) {
+    constexpr int64_t kUnits = kLargestCluster * kGroups * kMost * kGranule;
+    if (near > kUnits || far > kUnits || near < 1 || far < 1 || (format != DType::bf16 && format != DType::f32))
+        return 0;
+    const int smaller = granules(int(near < far ? near : far));
+    int blocks = 1;
+    const auto fits = [&] {
+        const int bytes = shared_bytes(int(far), int(near), pieces_of(format), blocks, nullptr);
+        return bytes > 0 && bytes <= kSharedBytes;
+    };
+    while (blocks <= kLargestCluster && !fits()) blocks *= 2;
+    if (blocks > kLargestCluster) return 0;
+    while (2 * blocks <= kPortableCluster && 2 * blocks * tiles <= processors && smaller >= 2 * blocks * kGroups)
+        blocks *= 2;
+    return blocks;
+}
+
+template <bool kAnneal, int kPieces>
+void launch_chain(const Chain& p, int blocks, int64_t tiles, int bytes, const Launch& launch) {
+    const auto kernel = chain_kernel<kAnneal, kPieces>;
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "asking for shared memory");
+    if (blocks > kPortableCluster)
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), "asking for clusters");
+    cudaLaunchAttribute cluster = {};
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {unsigned(blocks), 1, 1};
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(unsigned(blocks * tiles));
+    config.blockDim = dim3(kThreads);
+    config.dynamicSmemBytes = size_t(bytes);
+    config.stream = static_cast<cudaStream_t>(launch.stream);
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+    check(cudaLaunchKernelEx(&config, kernel, p), "kernel launch");
+}
+
+void chain(const GibbsChain& g, const Launch& launch) {
+    if (g.m == 0 || g.steps == 0) return;
+    const int64_t tiles = (g.m + kRows - 1) / kRows;
+    const int blocks = g.dtype == DType::f32 ? cluster_for(g.near, g.far, g.format, tiles, multiprocessors()) : 0;
+    if (blocks == 0) throw std::runtime_error("CUDA: layers of these sizes are too large for one chain kernel");
+    const int pieces = pieces_of(g.format);
+
+    Chain p = {};
+    const int bytes = shared_bytes(int(g.far), int(g.near), pieces, blocks, &p);
+    size_t needed[2], rows[2];
+    for (int s = 0; s < 2; ++s) {
+        Side& side = p.side[s];
+        side.units = int(s ? g.near : g.far);
+        side.other = int(s ? g.far : g.near);
+        side.deal = deal(granules(side.units), blocks * kGroups);
+        side.stream = s ? g.near_stream : g.far_stream;
+        rows[s] = size_t(granules(side.other) * side.deal.count) * kTileRows;
+        needed[s] = (rows[s] * size_t(pieces) + size_t(side.deal.count) * 8) * 16;
+    }
+    char* scratch = static_cast<char*>(launch.scratch(kTileScratch, needed[0] + needed[1]));
+    for (int s = 0; s < 2; ++s) {
+        Side& side = p.side[s];
+        side.tiles = reinterpret_cast<uint4*>(scratch + (s ? needed[0] : 0));
+        side.bias = reinterpret_cast<float4*>(side.tiles + rows[s] * size_t(pieces));
+        side.base = s && g.betas ? side.bias + side.deal.count * 4 : nullptr;
+    }
+    p.m = int(g.m);
+    p.steps = g.steps;
+    p.near_bits = g.near_bits;
+    p.far_bits = g.far_bits;
+    p.near_mean = static_cast<float*>(g.near_mean);
+    p.seed = g.seed;
+    p.first_step = g.first_step;
+    p.first_row = g.first_row;
+    p.betas = g.betas;
+    p.log_weight = g.log_weight;
+
+    const auto values = [](const void* x) { return static_cast<const float*>(x); };
+    const Arrange a{{g.to_far, g.to_near},
+                    {values(g.far_bias), values(g.near_bias)},
+                    {nullptr, g.betas ? values(g.base_bias) : nullptr},
+                    g.format};
+    const size_t threads =
+        std::max(rows[0] + size_t(p.side[0].deal.count) * 4, rows[1] + size_t(p.side[1].deal.count) * 4);
+    start(launch, int64_t(threads + 255) / 256 * 2, 256, arrange_kernel, p, a, pieces);
+    if (g.betas)
+        pieces == 1 ? launch_chain<true, 1>(p, blocks, tiles, bytes, launch)
+                    : launch_chain<true, 3>(p, blocks, tiles, bytes, launch);
+    else
+        pieces == 1 ? launch_chain<false, 1>(p, blocks, tiles, bytes, launch)
+                    : launch_chain<false, 3>(p, blocks, tiles, bytes, launch);
+}
+
+}  // namespace
+}  // namespace cuda
+
+bool chain_fits_cuda(int64_t near, int64_t far, DType format) { return cuda::cluster_for(near, far, format, 1, 1) > 0; }
+
+USF_KERNEL(cuda, GibbsChain) { cuda::chain(p, launch); }
+
+}  // namespace unsupfast
