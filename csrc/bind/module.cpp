@@ -5,6 +5,7 @@
 
 namespace unsupfast::bind {
 void bind_ops(py::module_&);
+void bind_chain(py::module_&);
 void bind_rbm(py::module_&);
 void bind_elementwise(py::module_&);
 void bind_network(py::module_&);
@@ -69,6 +70,7 @@ PYBIND11_MODULE(_core, m) {
         "How this extension was built.");
 
     bind::bind_ops(m);
+    bind::bind_chain(m);
     bind::bind_elementwise(m);
     bind::bind_rbm(m);
     bind::bind_network(m);

@@ -21,7 +21,11 @@ __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
 }
 
-__device__ __forceinline__ void wgmma(float (&c)[8], const uint32_t (&a)[4], uint64_t b) {
+// c (64 x 16 n) += a b; only the first 8 n sums of c take part.
+template <int kGranules>
+__device__ void wgmma(float (&c)[32], const uint32_t (&a)[4], uint64_t b);
+template <>
+__device__ __forceinline__ void wgmma<1>(float (&c)[32], const uint32_t (&a)[4], uint64_t b) {
     asm volatile(
         "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7"
@@ -29,7 +33,8 @@ __device__ __forceinline__ void wgmma(float (&c)[8], const uint32_t (&a)[4], uin
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
-__device__ __forceinline__ void wgmma(float (&c)[16], const uint32_t (&a)[4], uint64_t b) {
+template <>
+__device__ __forceinline__ void wgmma<2>(float (&c)[32], const uint32_t (&a)[4], uint64_t b) {
     asm volatile(
         "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,"
@@ -39,7 +44,8 @@ __device__ __forceinline__ void wgmma(float (&c)[16], const uint32_t (&a)[4], ui
           "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
-__device__ __forceinline__ void wgmma(float (&c)[24], const uint32_t (&a)[4], uint64_t b) {
+template <>
+__device__ __forceinline__ void wgmma<3>(float (&c)[32], const uint32_t (&a)[4], uint64_t b) {
     asm volatile(
         "wgmma.mma_async.sync.aligned.m64n48k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,"
@@ -51,7 +57,8 @@ __device__ __forceinline__ void wgmma(float (&c)[24], const uint32_t (&a)[4], ui
           "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]), "+f"(c[23])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
-__device__ __forceinline__ void wgmma(float (&c)[32], const uint32_t (&a)[4], uint64_t b) {
+template <>
+__device__ __forceinline__ void wgmma<4>(float (&c)[32], const uint32_t (&a)[4], uint64_t b) {
     asm volatile(
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,"

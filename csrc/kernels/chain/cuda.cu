@@ -24,7 +24,7 @@ enum ChainScratch : int { kTileScratch = 6 };
 
 constexpr int kRows = 64;  // chains of a cluster
 constexpr int kGroups = 2, kThreads = 128 * kGroups;
-constexpr int kMost = 4;                             // granules of a warpgroup
+constexpr int kMost = 4, kSums = 8 * kMost;          // granules of a warpgroup
 constexpr int kTileRows = 32;                        // 16-byte rows of a granule's tile of one step of k
 constexpr int kWordBytes = kRows * 4 * 2;            // what a warpgroup sends of a layer
 constexpr float kNever = -1e30f, kPadding = -1e15f;  // bias of padding; what x is above elsewhere
@@ -163,7 +163,7 @@ __device__ void give_states(const Side& side, const uint16_t* states, uint32_t* 
 // The steps of k that one source's states make. A one is 2 in bfloat16, a single bit, so that a shift and a mask
 // make two states of a lane's left operand.
 template <int kPieces, int N, int K>
-__device__ __forceinline__ void multiply_source(float (&c)[8 * N], uint32_t (&a)[K][4], const uint16_t* states,
+__device__ __forceinline__ void multiply_source(float (&c)[kSums], uint32_t (&a)[K][4], const uint16_t* states,
                                                 uint64_t& tile) {
     uint32_t upper = states[0], lower = states[8 * 4];
     upper |= upper << 15;  // the bits of a pair, 16 apart
@@ -177,46 +177,72 @@ __device__ __forceinline__ void multiply_source(float (&c)[8 * N], uint32_t (&a)
     for (int k = 0; k < K; ++k)
 #pragma unroll
         for (int piece = 0; piece < kPieces; ++piece) {
-            wgmma(c, a[k], tile);
+            wgmma<N>(c, a[k], tile);
             tile += N * kTileRows;  // in units of 16 bytes
         }
     wgmma_commit();
 }
 
-// Two sources at a time, so that one is expanded while the other is multiplied.
+// One source after the other. While a warpgroup expands states, the other one multiplies.
 template <int kPieces, int N, int K>
-__device__ __forceinline__ void multiply_sources(float (&c)[8 * N], const uint16_t* states, int count, uint64_t& tile) {
+__device__ __forceinline__ void multiply_sources(float (&c)[kSums], const uint16_t* states, int count, uint64_t& tile) {
     if constexpr (K > 0) {
-        uint32_t even[K][4], odd[K][4];
 #pragma unroll 1
-        for (; count > 1; count -= 2) {
-            multiply_source<kPieces, N, K>(c, even, states, tile);
-            wgmma_wait<1>();
-            multiply_source<kPieces, N, K>(c, odd, states + kWordBytes / 2, tile);
-            wgmma_wait<1>();
-            states += kWordBytes;
+        for (; count > 0; --count) {
+            uint32_t a[K][4];
+            multiply_source<kPieces, N, K>(c, a, states, tile);
+            wgmma_wait<0>();
+            states += kWordBytes / 2;
         }
-        if (count) multiply_source<kPieces, N, K>(c, even, states, tile);
-        wgmma_wait<0>();
     }
 }
 
 template <int kPieces, int N, int K>
-__device__ __forceinline__ void multiply(float (&c)[8 * N], const uint16_t* states, const Deal& from, int sources,
+__device__ __forceinline__ void multiply(float (&c)[kSums], const uint16_t* states, const Deal& from, int sources,
                                          uint32_t tiles) {
     uint64_t tile = tile_descriptor(tiles);
     multiply_sources<kPieces, N, K>(c, states, from.full, tile);
     multiply_sources<kPieces, N, K - 1>(c, states + from.full * (kWordBytes / 2), sources - from.full, tile);
 }
 
+template <int kPieces, int N>
+__device__ __forceinline__ void multiply(float (&c)[kSums], const uint16_t* states, const Deal& from, int sources,
+                                         uint32_t tiles) {
+    switch (from.most) {
+        case 1:
+            return multiply<kPieces, N, 1>(c, states, from, sources, tiles);
+        case 2:
+            return multiply<kPieces, N, 2>(c, states, from, sources, tiles);
+        case 3:
+            return multiply<kPieces, N, 3>(c, states, from, sources, tiles);
+        case 4:
+            return multiply<kPieces, N, 4>(c, states, from, sources, tiles);
+    }
+}
+
+template <int kPieces>
+__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, const Deal& from,
+                                         int sources, uint32_t tiles) {
+    switch (n) {
+        case 1:
+            return multiply<kPieces, 1>(c, states, from, sources, tiles);
+        case 2:
+            return multiply<kPieces, 2>(c, states, from, sources, tiles);
+        case 3:
+            return multiply<kPieces, 3>(c, states, from, sources, tiles);
+        case 4:
+            return multiply<kPieces, 4>(c, states, from, sources, tiles);
+    }
+}
+
 // Uniforms of a lane's units in rows row and row + 8, in the order of the sums.
-template <int N>
-__device__ __forceinline__ void draw(float (&u)[8 * N], const Side& side, int first, int q, uint64_t seed, uint32_t row,
-                                     uint32_t step) {
+__device__ __forceinline__ void draw(float (&u)[kSums], const Side& side, int first, int n, int q, uint64_t seed,
+                                     uint32_t row, uint32_t step) {
 #pragma unroll
-    for (int g = 0; g < N; ++g) {
+    for (int g = 0; g < kMost; ++g) {
+        if (g == n) return;
         const int granule = first + g;
-        const bool folded = g + 1 == N && is_folded(side.units, granule);
+        const bool folded = is_folded(side.units, granule);
         const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
@@ -266,34 +292,22 @@ __device__ __forceinline__ void add_linear(Path& path, const Side& near, const u
     for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to - path.from) * double(sum[i]);
 }
 
-// Draws N granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
+// Draws n granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
 // they are there; the states in 16 bits a row. One warpgroup makes its random numbers before it multiplies and the
 // other after, so that the tensor cores and the rest of the multiprocessor are both at work.
-template <bool kAnneal, int kPieces, int N>
+template <bool kAnneal, int kPieces>
 __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t step, const uint16_t* states,
-                                              uint32_t tiles, int first, int row, int q, bool draws_first, Path& path,
-                                              bool wait, uint32_t barrier, uint32_t parity) {
+                                              uint32_t tiles, int first, int n, int row, int q, bool draws_first,
+                                              Path& path, bool wait, uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
     const int sources = cluster_size() * kGroups;
-    float c[8 * N] = {}, u[8 * N];
+    float c[kSums] = {}, u[kSums];
     const auto random = [&] {
-        draw<N>(u, side, first, q, p.seed, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
+        draw(u, side, first, n, q, p.seed, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
     };
     if (draws_first) random();
     if (wait) barrier_wait(barrier, parity);
-    switch (other.deal.most) {
-        case 1:
-            multiply<kPieces, N, 1>(c, states, other.deal, sources, tiles);
-            break;
-        case 2:
-            multiply<kPieces, N, 2>(c, states, other.deal, sources, tiles);
-            break;
-        case 3:
-            multiply<kPieces, N, 3>(c, states, other.deal, sources, tiles);
-            break;
-        default:
-            multiply<kPieces, N, 4>(c, states, other.deal, sources, tiles);
-    }
+    multiply<kPieces>(c, n, states, other.deal, sources, tiles);
     if (!draws_first) random();
 
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
@@ -303,7 +317,8 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
     float terms[2] = {0, 0};
     uint32_t drawn = 0;
 #pragma unroll
-    for (int g = 0; g < N; ++g) {
+    for (int g = 0; g < kMost; ++g) {
+        if (g == n) break;
         const float4 bias4 = side.bias[(first + g) * 4 + q];
         float bias[4] = {bias4.x, bias4.y, bias4.z, bias4.w};
         if constexpr (kAnneal) {
@@ -400,25 +415,13 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
         }
 #pragma unroll 1
         for (int s = 0; s < 2; ++s) {
-            const int first = first_of(p.side[s].deal, source), o = 1 - s;
+            const int o = 1 - s;
             const uint16_t* from = states(o) + in_tile * 4 + q;
             const bool wait = s == 1 || sent[1] > 0;
-            const uint32_t parity = (sent[o] - 1) % 2;
-            uint32_t drawn = 0;
-            switch (count_of(p.side[s].deal, source)) {
-#define USF_CASE(N)                                                                                                   \
-    case N:                                                                                                           \
-        drawn = half_step<kAnneal, kPieces, N>(p, s == 1, step, from, tiles[s], first, row0 + in_tile, q, group == 0, \
-                                               path, wait, barrier + 8 * o, parity);                                  \
-        break;
-                USF_CASE(1)
-                USF_CASE(2)
-                USF_CASE(3)
-                USF_CASE(4)
-#undef USF_CASE
-                default:
-                    if (wait) barrier_wait(barrier + 8 * o, parity);
-            }
+            const uint32_t drawn = half_step<kAnneal, kPieces>(
+                p, s == 1, step, from, s ? tiles[1] : tiles[0], first_of(p.side[s].deal, source),
+                count_of(p.side[s].deal, source), row0 + in_tile, q, group == 0, path, s == 1 || sent[1] > 0,
+                barrier + 8 * o, (sent[o] - 1) % 2);
             if (wait && threadIdx.x == 0) barrier_expect(barrier + 8 * o, uint32_t(sources * kWordBytes));
             if (kAnneal && s == 0) {
                 const Side& near = p.side[1];
