@@ -22,7 +22,8 @@ namespace {
 
 enum ChainScratch : int { kTileScratch = 6 };
 
-constexpr int kRows = 64;  // chains of a cluster
+constexpr int kRows = 64;    // chains of a cluster
+constexpr int kRounds = 10;  // of Philox
 constexpr int kGroups = 2, kThreads = 128 * kGroups;
 constexpr int kMost = 4, kSums = 8 * kMost;          // granules of a warpgroup
 constexpr int kTileRows = 32;                        // 16-byte rows of a granule's tile of one step of k
@@ -49,8 +50,8 @@ struct Chain {
     int64_t steps;
     uint32_t *near_bits, *far_bits;
     float* near_mean;
-    uint64_t seed;
     uint32_t first_step, first_row;
+    uint32_t keys[kRounds][2];  // of Philox, from the seed
     const double* betas;
     double* log_weight;
     uint32_t barriers_at;
@@ -162,9 +163,8 @@ __device__ void give_states(const Side& side, const uint16_t* states, uint32_t* 
 
 // The steps of k that one source's states make. A one is 2 in bfloat16, a single bit, so that a shift and a mask
 // make two states of a lane's left operand.
-template <int kPieces, int N, int K>
-__device__ __forceinline__ void multiply_source(float (&c)[kSums], uint32_t (&a)[K][4], const uint16_t* states,
-                                                uint64_t& tile) {
+template <int K>
+__device__ __forceinline__ void expand(uint32_t (&a)[K][4], const uint16_t* states) {
     uint32_t upper = states[0], lower = states[8 * 4];
     upper |= upper << 15;  // the bits of a pair, 16 apart
     lower |= lower << 15;
@@ -172,27 +172,33 @@ __device__ __forceinline__ void multiply_source(float (&c)[kSums], uint32_t (&a)
     for (int k = 0; k < K; ++k)
 #pragma unroll
         for (int r = 0; r < 4; ++r) a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
-    wgmma_fence();
-#pragma unroll
-    for (int k = 0; k < K; ++k)
-#pragma unroll
-        for (int piece = 0; piece < kPieces; ++piece) {
-            wgmma<N>(c, a[k], tile);
-            tile += N * kTileRows;  // in units of 16 bytes
-        }
-    wgmma_commit();
 }
 
-// One source after the other. While a warpgroup expands states, the other one multiplies.
+// One source after the other; the next one is expanded while this one is multiplied. Reads one source too many.
 template <int kPieces, int N, int K>
 __device__ __forceinline__ void multiply_sources(float (&c)[kSums], const uint16_t* states, int count, uint64_t& tile) {
     if constexpr (K > 0) {
+        uint32_t a[K][4];
+        expand<K>(a, states);
 #pragma unroll 1
         for (; count > 0; --count) {
-            uint32_t a[K][4];
-            multiply_source<kPieces, N, K>(c, a, states, tile);
-            wgmma_wait<0>();
+            wgmma_fence();
+#pragma unroll
+            for (int k = 0; k < K; ++k)
+#pragma unroll
+                for (int piece = 0; piece < kPieces; ++piece) {
+                    wgmma<N>(c, a[k], tile);
+                    tile += N * kTileRows;  // in units of 16 bytes
+                }
+            wgmma_commit();
             states += kWordBytes / 2;
+            uint32_t next[K][4];
+            expand<K>(next, states);
+            wgmma_wait<0>();
+#pragma unroll
+            for (int k = 0; k < K; ++k)
+#pragma unroll
+                for (int r = 0; r < 4; ++r) a[k][r] = next[k][r];
         }
     }
 }
@@ -235,25 +241,51 @@ __device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_
     }
 }
 
+// philox() with the keys of its rounds made beforehand
+__device__ __forceinline__ Philox4 philox_of(const Chain& p, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
+#pragma unroll
+    for (int round = 0; round < kRounds; ++round) {
+        const uint64_t p0 = uint64_t(0xD2511F53u) * c0, p1 = uint64_t(0xCD9E8D57u) * c2;
+        c0 = uint32_t(p1 >> 32) ^ c1 ^ p.keys[round][0];
+        c2 = uint32_t(p0 >> 32) ^ c3 ^ p.keys[round][1];
+        c1 = uint32_t(p1);
+        c3 = uint32_t(p0);
+    }
+    return {{c0, c1, c2, c3}};
+}
+
+// Moves all by a granule to the front. Loops that are to stay small look at the first one only, for the sake of the
+// instruction cache.
+__device__ __forceinline__ void next_granule(float (&x)[kSums]) {
+#pragma unroll
+    for (int i = 0; i + 8 < kSums; ++i) x[i] = x[i + 8];
+}
+
 // Uniforms of a lane's units in rows row and row + 8, in the order of the sums.
-__device__ __forceinline__ void draw(float (&u)[kSums], const Side& side, int first, int n, int q, uint64_t seed,
+__device__ __forceinline__ void draw(float (&u)[kSums], const Chain& p, const Side& side, int first, int n, int q,
                                      uint32_t row, uint32_t step) {
-#pragma unroll
+#pragma unroll 1
     for (int g = 0; g < kMost; ++g) {
-        if (g == n) return;
-        const int granule = first + g;
-        const bool folded = is_folded(side.units, granule);
-        const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
+        next_granule(u);
+        if (g >= n) continue;
+        const bool folded = is_folded(side.units, first + g);
+        const uint32_t block = uint32_t((first + g) / 2 * 8 + (folded ? 0 : (first + g) % 2 * 4) + q);
+        Philox4 r[2], more[2];
+#pragma unroll 1
+        for (int part = 0; part <= int(folded); ++part)
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            Philox4 r = philox(seed, block, row + 8u * uint32_t(i), step, side.stream);
-            if (folded) {
-                const Philox4 more = philox(seed, block + 4u, row + 8u * uint32_t(i), step, side.stream);
-                r.word[2] = more.word[0];
-                r.word[3] = more.word[1];
+            for (int i = 0; i < 2; ++i) {
+                more[i] = philox_of(p, block + 4u * uint32_t(part), row + 8u * uint32_t(i), step, side.stream);
+                if (part == 0) r[i] = more[i];
             }
 #pragma unroll
-            for (int w = 0; w < 4; ++w) u[(2 * g + w / 2) * 4 + 2 * i + w % 2] = uniform_from_bits(r.word[w]);
+        for (int i = 0; i < 2; ++i) {
+            if (folded) {
+                r[i].word[2] = more[i].word[0];
+                r[i].word[3] = more[i].word[1];
+            }
+#pragma unroll
+            for (int w = 0; w < 4; ++w) u[kSums - 8 + w / 2 * 4 + 2 * i + w % 2] = uniform_from_bits(r[i].word[w]);
         }
     }
 }
@@ -292,6 +324,26 @@ __device__ __forceinline__ void add_linear(Path& path, const Side& near, const u
     for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to - path.from) * double(sum[i]);
 }
 
+// Means of the sums, to global memory: what only the last half-step of a chain does.
+__device__ __forceinline__ void store_means(const Chain& p, const Side& side, float (&c)[kSums], int first, int n,
+                                            int row, int q) {
+#pragma unroll 1
+    for (int g = 0; g < n; ++g) {
+        const float4 bias4 = side.bias[(first + g) * 4 + q];
+        const float bias[4] = {bias4.x, bias4.y, bias4.z, bias4.w};
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+#pragma unroll
+            for (int w = 0; w < 4; ++w) {
+                const int unit = unit_of(side.units, first + g, q, w);
+                if (row + 8 * i < p.m && unit < side.units)
+                    p.near_mean[int64_t(row + 8 * i) * side.units + unit] =
+                        __fdividef(1.f, 1.f + __expf(-(0.5f * c[w / 2 * 4 + 2 * i + w % 2] + bias[w])));
+            }
+        next_granule(c);
+    }
+}
+
 // Draws n granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
 // they are there; the states in 16 bits a row. One warpgroup makes its random numbers before it multiplies and the
 // other after, so that the tensor cores and the rest of the multiprocessor are both at work.
@@ -300,23 +352,28 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
                                               uint32_t tiles, int first, int n, int row, int q, bool draws_first,
                                               Path& path, bool wait, uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
-    const int sources = cluster_size() * kGroups;
-    float c[kSums] = {}, u[kSums];
-    const auto random = [&] {
-        draw(u, side, first, n, q, p.seed, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
-    };
-    if (draws_first) random();
-    if (wait) barrier_wait(barrier, parity);
-    multiply<kPieces>(c, n, states, other.deal, sources, tiles);
-    if (!draws_first) random();
+    float c[kSums] = {}, u[kSums] = {};
+#pragma unroll 1
+    for (int part = 0; part < 2; ++part) {
+        if ((part == 0) == draws_first) {
+            draw(u, p, side, first, n, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
+        } else {
+            if (wait) barrier_wait(barrier, parity);
+            multiply<kPieces>(c, n, states, other.deal, cluster_size() * kGroups, tiles);
+        }
+    }
 
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
     const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
     const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
-    float* mean = !kAnneal && near && step + 1 == p.steps ? p.near_mean : nullptr;
+    if (!kAnneal && near && p.near_mean && step + 1 == p.steps) {
+        float means[kSums];
+        for (int i = 0; i < kSums; ++i) means[i] = c[i];
+        store_means(p, side, means, first, n, row, q);
+    }
     float terms[2] = {0, 0};
     uint32_t drawn = 0;
-#pragma unroll
+#pragma unroll(kAnneal ? 1 : kMost)
     for (int g = 0; g < kMost; ++g) {
         if (g == n) break;
         const float4 bias4 = side.bias[(first + g) * 4 + q];
@@ -333,21 +390,20 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
                 for (int w = 0; w < 4; ++w) bias[w] *= scale;
             }
         }
+        uint32_t on = 0;
 #pragma unroll
         for (int i = 0; i < 2; ++i)
 #pragma unroll
             for (int w = 0; w < 4; ++w) {
-                const int at = (2 * g + w / 2) * 4 + 2 * i + w % 2;
+                const int at = w / 2 * 4 + 2 * i + w % 2;
                 const float x = 0.5f * scale * c[at] + bias[w], e = __expf(-x);
-                if (u[at] + u[at] * e < 1.f) drawn |= 1u << (16 * i + 4 * g + w);  // u < sigmoid(x)
-                if constexpr (kAnneal) {
-                    if (!near && x > kPadding) terms[i] += softplus_step(x, step_share * x, __fdividef(1.f, 1.f + e));
-                } else if (mean) {
-                    const int unit = unit_of(side.units, first + g, q, w);
-                    if (row + 8 * i < p.m && unit < side.units)
-                        mean[int64_t(row + 8 * i) * side.units + unit] = __fdividef(1.f, 1.f + e);
-                }
+                if (u[at] + u[at] * e < 1.f) on |= 1u << (16 * i + w);  // u < sigmoid(x)
+                if (kAnneal && !near && x > kPadding)
+                    terms[i] += softplus_step(x, step_share * x, __fdividef(1.f, 1.f + e));
             }
+        drawn |= on << 4 * g;
+        next_granule(c);
+        next_granule(u);
     }
     if (kAnneal && !near)
         for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to > 0 ? 1 : -1) * double(terms[i]);
@@ -373,7 +429,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     extern __shared__ __align__(128) unsigned char memory[];
     const int blocks = cluster_size(), rank = cluster_rank(), sources = blocks * kGroups;
-    const int group = int(threadIdx.x) / 128, warp = int(threadIdx.x) / 32 % 4, lane = int(threadIdx.x) % 32;
+    const int group = __shfl_sync(0xffffffffu, int(threadIdx.x) / 128, 0), warp = int(threadIdx.x) / 32 % 4,
+              lane = int(threadIdx.x) % 32;
     const int source = group * blocks + rank, q = lane % 4, in_tile = warp * 16 + lane / 4;
     const int row0 = int(blockIdx.x) / blocks * kRows;
     const uint32_t start = shared_address(memory), loaded = start + p.barriers_at, barrier = loaded + 8;
@@ -384,30 +441,30 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
         barrier_init_done();
     }
     cluster_sync();
-    uint32_t tiles[2], bytes_to_load = 0;
+    uint32_t far_tiles = 0, near_tiles = 0, to_load = 0;
     for (int s = 0; s < 2; ++s) {
         const Side& side = p.side[s];
         const int depth = granules(side.other) * kPieces;
         uint32_t at = start + side.tiles_at;
         for (int g = 0; g < kGroups; ++g) {
             const uint32_t bytes = uint32_t(depth * count_of(side.deal, g * blocks + rank) * kTileRows * 16);
-            if (g == group) tiles[s] = at;
+            if (g == group) (s ? near_tiles : far_tiles) = at;
             if (threadIdx.x == 0 && bytes)
                 copy_bulk(at, side.tiles + int64_t(depth) * first_of(side.deal, g * blocks + rank) * kTileRows, bytes,
                           loaded);
             at += bytes;
-            bytes_to_load += bytes;
+            to_load += bytes;
         }
         if (threadIdx.x == 0) barrier_expect(barrier + 8 * s, uint32_t(sources * kWordBytes));
     }
-    if (threadIdx.x == 0) barrier_expect(loaded, bytes_to_load);
+    if (threadIdx.x == 0) barrier_expect(loaded, to_load);
     take_states(p.side[1], states(1), p.near_bits, row0, p.m, sources);
     __syncthreads();
     barrier_wait(loaded, 0);
 
     Path path = {};
     if (kAnneal) path.to = p.betas[0];
-    uint32_t sent[2] = {0, 0};  // how often each layer was
+    uint32_t drawn_alternations = 0;
     for (int64_t step = 0; step < p.steps; ++step) {
         if (kAnneal) {
             path.from = path.to;
@@ -415,27 +472,26 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
         }
 #pragma unroll 1
         for (int s = 0; s < 2; ++s) {
-            const int o = 1 - s;
-            const uint16_t* from = states(o) + in_tile * 4 + q;
-            const bool wait = s == 1 || sent[1] > 0;
-            const uint32_t drawn = half_step<kAnneal, kPieces>(
-                p, s == 1, step, from, s ? tiles[1] : tiles[0], first_of(p.side[s].deal, source),
-                count_of(p.side[s].deal, source), row0 + in_tile, q, group == 0, path, s == 1 || sent[1] > 0,
-                barrier + 8 * o, (sent[o] - 1) % 2);
-            if (wait && threadIdx.x == 0) barrier_expect(barrier + 8 * o, uint32_t(sources * kWordBytes));
+            const Side& side = p.side[s];
+            const uint32_t received = drawn_alternations - (s == 0), other = barrier + 8 * (1 - s);
+            const bool wait = s == 1 || drawn_alternations > 0;
+            const uint32_t drawn = half_step<kAnneal, kPieces>(p, s == 1, step, states(1 - s) + in_tile * 4 + q,
+                                                               s ? near_tiles : far_tiles, first_of(side.deal, source),
+                                                               count_of(side.deal, source), row0 + in_tile, q,
+                                                               group == 0, path, wait, other, received % 2);
+            if (wait && threadIdx.x == 0) barrier_expect(other, uint32_t(sources * kWordBytes));
             if (kAnneal && s == 0) {
                 const Side& near = p.side[1];
                 add_linear(path, near, states(1) + (source * kRows + in_tile) * 4 + q, first_of(near.deal, source),
                            count_of(near.deal, source), q);
                 if (!(path.to > 0)) break;
             }
-            send(drawn, start + p.side[s].bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q,
-                 blocks);
-            ++sent[s];
+            send(drawn, start + side.bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q, blocks);
         }
+        if (!kAnneal || path.to > 0) ++drawn_alternations;
     }
-    if (sent[1]) {
-        barrier_wait(barrier + 8, (sent[1] - 1) % 2);
+    if (drawn_alternations) {
+        barrier_wait(barrier + 8, (drawn_alternations - 1) % 2);
         give_states(p.side[1], states(1), p.near_bits, row0, p.m, rank, blocks);
         if (p.far_bits) give_states(p.side[0], states(0), p.far_bits, row0, p.m, rank, blocks);
     }
@@ -478,7 +534,7 @@ int shared_bytes(int far, int near, int pieces, int blocks, Chain* p) {
         at += sources * kWordBytes;
     }
     if (p) p->barriers_at = uint32_t(at);
-    return at + kBarrierBytes;
+    return at + std::max(kBarrierBytes, kWordBytes);
 }
 
 constexpr int kLargestCluster = 16, kPortableCluster = 8;
@@ -552,7 +608,10 @@ void chain(const GibbsChain& g, const Launch& launch) {
     p.near_bits = g.near_bits;
     p.far_bits = g.far_bits;
     p.near_mean = static_cast<float*>(g.near_mean);
-    p.seed = g.seed;
+    for (int round = 0; round < kRounds; ++round) {
+        p.keys[round][0] = uint32_t(g.seed) + uint32_t(round) * 0x9E3779B9u;
+        p.keys[round][1] = uint32_t(g.seed >> 32) + uint32_t(round) * 0xBB67AE85u;
+    }
     p.first_step = g.first_step;
     p.first_row = g.first_row;
     p.betas = g.betas;
