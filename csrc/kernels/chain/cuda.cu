@@ -171,34 +171,45 @@ __device__ __forceinline__ void expand(uint32_t (&a)[K][4], const uint16_t* stat
 #pragma unroll
     for (int k = 0; k < K; ++k)
 #pragma unroll
-        for (int r = 0; r < 4; ++r) a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
+        for (int r = 0; r < 4; ++r) {
+            a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
+            asm volatile("" : "+r"(a[k][r]));  // now, not after the wait that follows
+        }
+}
+
+// Starts the products of one source.
+template <int kPieces, int N, int K>
+__device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[K][4], uint64_t& tile) {
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+#pragma unroll
+        for (int piece = 0; piece < kPieces; ++piece) {
+            wgmma<N>(c, a[k], tile);
+            tile += N * kTileRows;  // in units of 16 bytes
+        }
+    wgmma_commit();
 }
 
 // One source after the other; the next one is expanded while this one is multiplied. Reads one source too many.
 template <int kPieces, int N, int K>
 __device__ __forceinline__ void multiply_sources(float (&c)[kSums], const uint16_t* states, int count, uint64_t& tile) {
     if constexpr (K > 0) {
-        uint32_t a[K][4];
-        expand<K>(a, states);
+        uint32_t even[K][4], odd[K][4];
+        expand<K>(even, states);
 #pragma unroll 1
-        for (; count > 0; --count) {
-            wgmma_fence();
-#pragma unroll
-            for (int k = 0; k < K; ++k)
-#pragma unroll
-                for (int piece = 0; piece < kPieces; ++piece) {
-                    wgmma<N>(c, a[k], tile);
-                    tile += N * kTileRows;  // in units of 16 bytes
-                }
-            wgmma_commit();
-            states += kWordBytes / 2;
-            uint32_t next[K][4];
-            expand<K>(next, states);
+        for (; count > 1; count -= 2) {
+            issue<kPieces, N, K>(c, even, tile);
+            expand<K>(odd, states + kWordBytes / 2);
             wgmma_wait<0>();
-#pragma unroll
-            for (int k = 0; k < K; ++k)
-#pragma unroll
-                for (int r = 0; r < 4; ++r) a[k][r] = next[k][r];
+            issue<kPieces, N, K>(c, odd, tile);
+            states += kWordBytes;
+            expand<K>(even, states);
+            wgmma_wait<0>();
+        }
+        if (count > 0) {
+            issue<kPieces, N, K>(c, even, tile);
+            wgmma_wait<0>();
         }
     }
 }
