@@ -26,6 +26,7 @@ constexpr int kRows = 64;    // chains of a cluster
 constexpr int kRounds = 10;  // of Philox
 constexpr int kGroups = 2, kThreads = 128 * kGroups;
 constexpr int kMost = 4, kSums = 8 * kMost;          // granules of a warpgroup
+constexpr int kBatch = 4;                            // sources whose products are under way at a time
 constexpr int kTileRows = 32;                        // 16-byte rows of a granule's tile of one step of k
 constexpr int kWordBytes = kRows * 4 * 2;            // what a warpgroup sends of a layer
 constexpr float kNever = -1e30f, kPadding = -1e15f;  // bias of padding; what x is above elsewhere
@@ -163,93 +164,32 @@ __device__ void give_states(const Side& side, const uint16_t* states, uint32_t* 
 
 // The steps of k that one source's states make. A one is 2 in bfloat16, a single bit, so that a shift and a mask
 // make two states of a lane's left operand.
-template <int K>
-__device__ __forceinline__ void expand(uint32_t (&a)[K][4], const uint16_t* states) {
+__device__ __forceinline__ void expand(uint32_t (&a)[kMost][4], const uint16_t* states) {
     uint32_t upper = states[0], lower = states[8 * 4];
     upper |= upper << 15;  // the bits of a pair, 16 apart
     lower |= lower << 15;
 #pragma unroll
-    for (int k = 0; k < K; ++k)
+    for (int k = 0; k < kMost; ++k)
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
-            asm volatile("" : "+r"(a[k][r]));  // now, not after the wait that follows
-        }
+        for (int r = 0; r < 4; ++r) a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
 }
 
-// Starts the products of one source.
-template <int kPieces, int N, int K>
-__device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[K][4], uint64_t& tile) {
-    wgmma_fence();
-#pragma unroll
-    for (int k = 0; k < K; ++k)
-#pragma unroll
-        for (int piece = 0; piece < kPieces; ++piece) {
-            wgmma<N>(c, a[k], tile);
-            tile += N * kTileRows;  // in units of 16 bytes
-        }
-    wgmma_commit();
-}
-
-// One source after the other; the next one is expanded while this one is multiplied. Reads one source too many.
-template <int kPieces, int N, int K>
-__device__ __forceinline__ void multiply_sources(float (&c)[kSums], const uint16_t* states, int count, uint64_t& tile) {
-    if constexpr (K > 0) {
-        uint32_t even[K][4], odd[K][4];
-        expand<K>(even, states);
-#pragma unroll 1
-        for (; count > 1; count -= 2) {
-            issue<kPieces, N, K>(c, even, tile);
-            expand<K>(odd, states + kWordBytes / 2);
-            wgmma_wait<0>();
-            issue<kPieces, N, K>(c, odd, tile);
-            states += kWordBytes;
-            expand<K>(even, states);
-            wgmma_wait<0>();
-        }
-        if (count > 0) {
-            issue<kPieces, N, K>(c, even, tile);
-            wgmma_wait<0>();
-        }
-    }
-}
-
-template <int kPieces, int N, int K>
-__device__ __forceinline__ void multiply(float (&c)[kSums], const uint16_t* states, const Deal& from, int sources,
-                                         uint32_t tiles) {
-    uint64_t tile = tile_descriptor(tiles);
-    multiply_sources<kPieces, N, K>(c, states, from.full, tile);
-    multiply_sources<kPieces, N, K - 1>(c, states + from.full * (kWordBytes / 2), sources - from.full, tile);
-}
-
+// Starts the products of kBatch sources.
 template <int kPieces, int N>
-__device__ __forceinline__ void multiply(float (&c)[kSums], const uint16_t* states, const Deal& from, int sources,
-                                         uint32_t tiles) {
-    switch (from.most) {
-        case 1:
-            return multiply<kPieces, N, 1>(c, states, from, sources, tiles);
-        case 2:
-            return multiply<kPieces, N, 2>(c, states, from, sources, tiles);
-        case 3:
-            return multiply<kPieces, N, 3>(c, states, from, sources, tiles);
-        case 4:
-            return multiply<kPieces, N, 4>(c, states, from, sources, tiles);
-    }
-}
-
-template <int kPieces>
-__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, const Deal& from,
-                                         int sources, uint32_t tiles) {
-    switch (n) {
-        case 1:
-            return multiply<kPieces, 1>(c, states, from, sources, tiles);
-        case 2:
-            return multiply<kPieces, 2>(c, states, from, sources, tiles);
-        case 3:
-            return multiply<kPieces, 3>(c, states, from, sources, tiles);
-        case 4:
-            return multiply<kPieces, 4>(c, states, from, sources, tiles);
-    }
+__device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[kBatch][kMost][4],
+                                      const int (&steps)[kBatch], uint64_t& tile) {
+#pragma unroll
+    for (int s = 0; s < kBatch; ++s)
+#pragma unroll
+        for (int k = 0; k < kMost; ++k) {
+            if (k >= steps[s]) break;
+            wgmma_fence();  // ptxas wants it after every branch
+#pragma unroll
+            for (int piece = 0; piece < kPieces; ++piece) {
+                wgmma<N>(c, a[s][k], tile);
+                tile += N * kTileRows;  // in units of 16 bytes
+            }
+        }
 }
 
 // philox() with the keys of its rounds made beforehand
@@ -267,49 +207,58 @@ __device__ __forceinline__ Philox4 philox_of(const Chain& p, uint32_t c0, uint32
 
 // Moves all by a granule to the front. Loops that are to stay small look at the first one only, for the sake of the
 // instruction cache.
-__device__ __forceinline__ void next_granule(float (&x)[kSums]) {
+template <int kEach>
+__device__ __forceinline__ void next_granule(float (&x)[kEach * kMost]) {
 #pragma unroll
-    for (int i = 0; i + 8 < kSums; ++i) x[i] = x[i + 8];
+    for (int i = 0; i + kEach < kEach * kMost; ++i) x[i] = x[i + kEach];
 }
 
-// Uniforms of a lane's units in rows row and row + 8, in the order of the sums.
-__device__ __forceinline__ void draw(float (&u)[kSums], const Chain& p, const Side& side, int first, int n, int q,
-                                     uint32_t row, uint32_t step) {
+// Uniforms of a lane's units of one granule in rows row and row + 8, in the order of the sums.
+__device__ __forceinline__ void draw(float (&u)[8], const Chain& p, const Side& side, int granule, int q, uint32_t row,
+                                     uint32_t step) {
+    const bool folded = is_folded(side.units, granule);
+    const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
+    Philox4 r[2], more[2];
 #pragma unroll 1
-    for (int g = 0; g < kMost; ++g) {
-        next_granule(u);
-        if (g >= n) continue;
-        const bool folded = is_folded(side.units, first + g);
-        const uint32_t block = uint32_t((first + g) / 2 * 8 + (folded ? 0 : (first + g) % 2 * 4) + q);
-        Philox4 r[2], more[2];
-#pragma unroll 1
-        for (int part = 0; part <= int(folded); ++part)
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                more[i] = philox_of(p, block + 4u * uint32_t(part), row + 8u * uint32_t(i), step, side.stream);
-                if (part == 0) r[i] = more[i];
-            }
+    for (int part = 0; part <= int(folded); ++part)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-            if (folded) {
-                r[i].word[2] = more[i].word[0];
-                r[i].word[3] = more[i].word[1];
-            }
-#pragma unroll
-            for (int w = 0; w < 4; ++w) u[kSums - 8 + w / 2 * 4 + 2 * i + w % 2] = uniform_from_bits(r[i].word[w]);
+            more[i] = philox_of(p, block + 4u * uint32_t(part), row + 8u * uint32_t(i), step, side.stream);
+            if (part == 0) r[i] = more[i];
         }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        if (folded) {
+            r[i].word[2] = more[i].word[0];
+            r[i].word[3] = more[i].word[1];
+        }
+#pragma unroll
+        for (int w = 0; w < 4; ++w) u[w / 2 * 4 + 2 * i + w % 2] = uniform_from_bits(r[i].word[w]);
     }
 }
 
-// A(x) - A(x - d) for the softplus A, given the mean at x: by series in d, which keeps the digits of small steps.
-__device__ __forceinline__ float softplus_step(float x, float d, float mean) {
-    if (fabsf(d) < 0.0625f) {
-        const float e = -d * (1.f - d * (0.5f - d * (1.f / 6 - d * (1.f / 24 - d * (1.f / 120)))));  // exp(-d) - 1
-        const float y = mean * e;
-        return -y * (1.f - y * (0.5f - y * (1.f / 3 - y * (0.25f - y * (0.2f - y * (1.f / 6))))));
-    }
+// exp(-x) and 1 / x, correct to a few units in the last place, without care for denormals
+__device__ __forceinline__ float exp_minus(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * -1.44269504f));
+    return y;
+}
+__device__ __forceinline__ float reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// A(x) - A(x - d) for the softplus A. In small steps by series in d, given the mean at x: it keeps the digits.
+constexpr float kSmallStep = 0.0625f;
+__device__ __forceinline__ float small_softplus_step(float d, float mean) {
+    const float e = -d * (1.f - d * (0.5f - d * (1.f / 6 - d * (1.f / 24 - d * (1.f / 120)))));  // exp(-d) - 1
+    const float y = mean * e;
+    return -y * (1.f - y * (0.5f - y * (1.f / 3 - y * (0.25f - y * (0.2f - y * (1.f / 6))))));
+}
+__device__ __forceinline__ float softplus_step(float x, float d) {
     const float z = x - d;
-    return fmaxf(x, 0.f) - fmaxf(z, 0.f) + __logf(1.f + __expf(-fabsf(x))) - __logf(1.f + __expf(-fabsf(z)));
+    return fmaxf(x, 0.f) - fmaxf(z, 0.f) + __logf(1.f + exp_minus(fabsf(x))) - __logf(1.f + exp_minus(fabsf(z)));
 }
 
 // What a half-step of annealing needs besides.
@@ -318,19 +267,16 @@ struct Path {
     double log_weight[2];
 };
 
-// The thread's part of near . (near_bias - base_bias) of its two rows.
-__device__ __forceinline__ void add_linear(Path& path, const Side& near, const uint16_t* states, int first, int count,
-                                           int q) {
-    const uint32_t upper = states[0], lower = states[8 * 4];
+// The thread's part of near . (near_bias - base_bias) of its two rows, whose states are `drawn`.
+__device__ __forceinline__ void add_linear(Path& path, const Side& near, uint32_t drawn, int first, int count, int q) {
     float sum[2] = {0, 0};
     for (int g = 0; g < count; ++g) {
         const float4 a = near.bias[(first + g) * 4 + q], b = near.base[(first + g) * 4 + q];
         const float d[4] = {a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w};
 #pragma unroll
-        for (int w = 0; w < 4; ++w) {
-            if (upper >> (4 * g + w) & 1u) sum[0] += d[w];
-            if (lower >> (4 * g + w) & 1u) sum[1] += d[w];
-        }
+        for (int w = 0; w < 4; ++w)
+#pragma unroll
+            for (int i = 0; i < 2; ++i) sum[i] += drawn >> (16 * i + 4 * g + w) & 1u ? d[w] : 0.f;
     }
     for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to - path.from) * double(sum[i]);
 }
@@ -349,72 +295,112 @@ __device__ __forceinline__ void store_means(const Chain& p, const Side& side, fl
                 const int unit = unit_of(side.units, first + g, q, w);
                 if (row + 8 * i < p.m && unit < side.units)
                     p.near_mean[int64_t(row + 8 * i) * side.units + unit] =
-                        __fdividef(1.f, 1.f + __expf(-(0.5f * c[w / 2 * 4 + 2 * i + w % 2] + bias[w])));
+                        reciprocal(1.f + exp_minus(0.5f * c[w / 2 * 4 + 2 * i + w % 2] + bias[w]));
             }
-        next_granule(c);
+        next_granule<8>(c);
     }
 }
 
 // Draws n granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
-// they are there; the states in 16 bits a row. One warpgroup makes its random numbers before it multiplies and the
-// other after, so that the tensor cores and the rest of the multiprocessor are both at work.
+// they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply.
 template <bool kAnneal, int kPieces>
 __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t step, const uint16_t* states,
-                                              uint32_t tiles, int first, int n, int row, int q, bool draws_first,
-                                              Path& path, bool wait, uint32_t barrier, uint32_t parity) {
+                                              uint32_t tiles, int first, int n, int row, int q, Path& path, bool wait,
+                                              uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
-    float c[kSums] = {}, u[kSums] = {};
-#pragma unroll 1
-    for (int part = 0; part < 2; ++part) {
-        if ((part == 0) == draws_first) {
-            draw(u, p, side, first, n, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
-        } else {
-            if (wait) barrier_wait(barrier, parity);
-            multiply<kPieces>(c, n, states, other.deal, cluster_size() * kGroups, tiles);
-        }
-    }
-
+    const int sources = cluster_size() * kGroups;
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
     const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
-    const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
+    float bias[4 * kMost] = {};
+#pragma unroll
+    for (int g = 0; g < kMost; ++g) {
+        if (g == n) break;
+        const float4 b = side.bias[(first + g) * 4 + q];
+        float4 base = {};
+        if (kAnneal && near) base = side.base[(first + g) * 4 + q];
+        bias[4 * g] = scale * b.x + rest * base.x;
+        bias[4 * g + 1] = scale * b.y + rest * base.y;
+        bias[4 * g + 2] = scale * b.z + rest * base.z;
+        bias[4 * g + 3] = scale * b.w + rest * base.w;
+    }
+
+    float c[kSums] = {}, u[kSums] = {};
+    uint64_t tile = tile_descriptor(tiles);
+    int source = -kBatch;  // the first turn comes before the states do
+#pragma unroll 1
+    for (int turn = 0; turn < kMost || source < sources; ++turn, source += kBatch) {
+        if (turn == 1 && wait) barrier_wait(barrier, parity);
+        if (turn > 0 && source < sources && n > 0) {
+            uint32_t a[kBatch][kMost][4];
+            int steps[kBatch];
+#pragma unroll
+            for (int s = 0; s < kBatch; ++s) {
+                steps[s] = source + s < sources ? count_of(other.deal, source + s) : 0;
+                expand(a[s], states + min(source + s, sources - 1) * (kWordBytes / 2));
+            }
+            switch (n) {
+                case 1:
+                    issue<kPieces, 1>(c, a, steps, tile);
+                    break;
+                case 2:
+                    issue<kPieces, 2>(c, a, steps, tile);
+                    break;
+                case 3:
+                    issue<kPieces, 3>(c, a, steps, tile);
+                    break;
+                default:
+                    issue<kPieces, 4>(c, a, steps, tile);
+            }
+            wgmma_commit();
+        }
+        if (turn < kMost) {
+            next_granule<8>(u);
+            if (turn < n) {
+                float fresh[8];
+                draw(fresh, p, side, first + turn, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
+#pragma unroll
+                for (int i = 0; i < 8; ++i) u[kSums - 8 + i] = fresh[i];
+            }
+        }
+        wgmma_wait<0>();
+    }
+
     if (!kAnneal && near && p.near_mean && step + 1 == p.steps) {
         float means[kSums];
         for (int i = 0; i < kSums; ++i) means[i] = c[i];
         store_means(p, side, means, first, n, row, q);
     }
+    const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
     float terms[2] = {0, 0};
     uint32_t drawn = 0;
 #pragma unroll(kAnneal ? 1 : kMost)
     for (int g = 0; g < kMost; ++g) {
         if (g == n) break;
-        const float4 bias4 = side.bias[(first + g) * 4 + q];
-        float bias[4] = {bias4.x, bias4.y, bias4.z, bias4.w};
-        if constexpr (kAnneal) {
-            if (near) {
-                const float4 base = side.base[(first + g) * 4 + q];
-                bias[0] = scale * bias[0] + rest * base.x;
-                bias[1] = scale * bias[1] + rest * base.y;
-                bias[2] = scale * bias[2] + rest * base.z;
-                bias[3] = scale * bias[3] + rest * base.w;
+        uint32_t on = 0;
+        float x[8], mean[8], largest = 0;
+#pragma unroll
+        for (int at = 0; at < 8; ++at) {
+            const int i = at / 2 % 2, w = at % 2 + 2 * (at / 4);
+            x[at] = 0.5f * scale * c[at] + bias[w];
+            const float e = exp_minus(x[at]);
+            if (u[at] + u[at] * e < 1.f) on |= 1u << (16 * i + w);  // u < sigmoid(x)
+            mean[at] = reciprocal(1.f + e);
+            if (x[at] < kPadding) x[at] = mean[at] = 0.f;
+            largest = fmaxf(largest, fabsf(x[at]));
+        }
+        drawn |= on << 4 * g;
+        if (kAnneal && !near) {
+            if (__any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep))) {
+#pragma unroll
+                for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += softplus_step(x[at], step_share * x[at]);
             } else {
 #pragma unroll
-                for (int w = 0; w < 4; ++w) bias[w] *= scale;
+                for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += small_softplus_step(step_share * x[at], mean[at]);
             }
         }
-        uint32_t on = 0;
-#pragma unroll
-        for (int i = 0; i < 2; ++i)
-#pragma unroll
-            for (int w = 0; w < 4; ++w) {
-                const int at = w / 2 * 4 + 2 * i + w % 2;
-                const float x = 0.5f * scale * c[at] + bias[w], e = __expf(-x);
-                if (u[at] + u[at] * e < 1.f) on |= 1u << (16 * i + w);  // u < sigmoid(x)
-                if (kAnneal && !near && x > kPadding)
-                    terms[i] += softplus_step(x, step_share * x, __fdividef(1.f, 1.f + e));
-            }
-        drawn |= on << 4 * g;
-        next_granule(c);
-        next_granule(u);
+        next_granule<8>(c);
+        next_granule<8>(u);
+        next_granule<4>(bias);
     }
     if (kAnneal && !near)
         for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to > 0 ? 1 : -1) * double(terms[i]);
@@ -475,6 +461,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
 
     Path path = {};
     if (kAnneal) path.to = p.betas[0];
+    const uint16_t* of_near = states(1) + (source * kRows + in_tile) * 4 + q;
+    uint32_t own = of_near[0] | uint32_t(of_near[8 * 4]) << 16;  // this lane's states of near
     uint32_t drawn_alternations = 0;
     for (int64_t step = 0; step < p.steps; ++step) {
         if (kAnneal) {
@@ -488,16 +476,21 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
             const bool wait = s == 1 || drawn_alternations > 0;
             const uint32_t drawn = half_step<kAnneal, kPieces>(p, s == 1, step, states(1 - s) + in_tile * 4 + q,
                                                                s ? near_tiles : far_tiles, first_of(side.deal, source),
-                                                               count_of(side.deal, source), row0 + in_tile, q,
-                                                               group == 0, path, wait, other, received % 2);
+                                                               count_of(side.deal, source), row0 + in_tile, q, path,
+                                                               wait, other, received % 2);
             if (wait && threadIdx.x == 0) barrier_expect(other, uint32_t(sources * kWordBytes));
-            if (kAnneal && s == 0) {
-                const Side& near = p.side[1];
-                add_linear(path, near, states(1) + (source * kRows + in_tile) * 4 + q, first_of(near.deal, source),
-                           count_of(near.deal, source), q);
-                if (!(path.to > 0)) break;
+            if (s == 1 || !kAnneal || path.to > 0)
+                send(drawn, start + side.bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q,
+                     blocks);
+            if constexpr (kAnneal) {
+                if (s == 0) {
+                    const Side& near = p.side[1];
+                    add_linear(path, near, own, first_of(near.deal, source), count_of(near.deal, source), q);
+                    if (!(path.to > 0)) break;
+                } else {
+                    own = drawn;
+                }
             }
-            send(drawn, start + side.bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q, blocks);
         }
         if (!kAnneal || path.to > 0) ++drawn_alternations;
     }
@@ -545,7 +538,7 @@ int shared_bytes(int far, int near, int pieces, int blocks, Chain* p) {
         at += sources * kWordBytes;
     }
     if (p) p->barriers_at = uint32_t(at);
-    return at + std::max(kBarrierBytes, kWordBytes);
+    return at + kBarrierBytes;
 }
 
 constexpr int kLargestCluster = 16, kPortableCluster = 8;
