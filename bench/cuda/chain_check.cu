@@ -284,6 +284,39 @@ float milliseconds(F&& f, int runs) {
     return times[times.size() / 2];
 }
 
+// Long chains of more rows than run at a time, which the kernel cuts into parts, against short ones.
+int parts(int64_t near, int64_t far, int64_t m) {
+    const Machine r(m, near, far, DType::bf16, std::random_device{}());
+    const size_t words = size_t(m * bit_words(near));
+    constexpr int64_t kSteps = 600, kShort = 20;
+    std::vector<double> betas(kSteps + 1);
+    for (int64_t t = 0; t <= kSteps; ++t) betas[size_t(t)] = double(t) / kSteps;
+    uint32_t* bits = to_gpu(r.start);
+    const double* gpu_betas = to_gpu(betas);
+    double* weights = to_gpu(std::vector<double>(size_t(m), 0));
+    const auto run = [&](int64_t first, int64_t steps) {
+        GibbsChain p = r.op(steps, uint32_t(first));
+        p.near_bits = bits;
+        p.betas = gpu_betas + first;
+        p.base_bias = r.base_bias;
+        p.log_weight = weights;
+        run_op(p);
+    };
+    run(0, kSteps);
+    const auto state = to_host(bits, words);
+    const auto weight = to_host(weights, size_t(m));
+    check(cudaMemcpy(bits, r.start.data(), words * 4, cudaMemcpyHostToDevice), "copy");
+    check(cudaMemset(weights, 0, size_t(m) * 8), "memset");
+    for (int64_t t = 0; t < kSteps; t += kShort) run(t, kShort);
+    const auto pieces = to_host(weights, size_t(m));
+    double off = 0;
+    for (size_t i = 0; i < weight.size(); ++i) off = std::fmax(off, std::fabs(weight[i] - pieces[i]));
+    const bool ok = to_host(bits, words) == state && off < 1e-9;
+    std::printf("%s parts of long chains %lldx%lld m %lld: %g\n", ok ? "PASS" : "FAIL", (long long)near, (long long)far,
+                (long long)m, off);
+    return !ok;
+}
+
 void timing(int64_t near, int64_t far, int64_t m, DType format) {
     if (!chain_fits_cuda(near, far, format)) {
         std::printf("time %lldx%lld: does not fit\n", (long long)near, (long long)far);
@@ -324,7 +357,8 @@ int main(int argc, char** argv) {
     check(cudaGetDeviceProperties(&device, 0), "properties");
     std::printf("%s, %d multiprocessors, %zu bytes of shared memory a block\n", device.name, device.multiProcessorCount,
                 device.sharedMemPerBlockOptin);
-    for (const int64_t m : {64, 1000, 1024, 4096}) timing(784, 500, m, DType::bf16);
+    for (const int64_t m : {1000, 2100, 4096}) parts(784, 500, m);
+    for (const int64_t m : {64, 960, 1000, 1024, 4096}) timing(784, 500, m, DType::bf16);
     timing(500, 784, 1024, DType::bf16);
     timing(500, 500, 1024, DType::bf16);
     timing(784, 1000, 1024, DType::bf16);

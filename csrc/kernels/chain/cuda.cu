@@ -56,7 +56,23 @@ struct Chain {
     const double* betas;
     double* log_weight;
     uint32_t barriers_at;
+    int tiles, clusters, first_tile;  // 64 chains each, as many as run at a time, see part_of
 };
+
+// Where there are more tiles than clusters that run at a time, long chains are cut into `clusters` parts and run in
+// `tiles` rounds of `clusters` tiles: round r takes the tiles from r on. Every tile is in `clusters` of the rounds,
+// and no cluster ever waits for the last tile.
+struct Part {
+    int tile;
+    int64_t begin, end;  // steps
+};
+__device__ Part part_of(const Chain& p, int cluster) {
+    const int tile = (p.first_tile + cluster) % p.tiles;
+    if (p.tiles <= p.clusters) return {tile, 0, p.steps};
+    int before = 0;  // rounds that this tile has been in
+    for (int i = 0; i < p.clusters; ++i) before += (tile - i + p.tiles) % p.tiles < p.first_tile;
+    return {tile, p.steps * before / p.clusters, p.steps * (before + 1) / p.clusters};
+}
 
 // ---------------------------------------------------------------- operands
 
@@ -131,12 +147,13 @@ __device__ void take_states(const Side& side, uint16_t* states, const uint32_t* 
     for (int at = int(threadIdx.x); at < sources * kRows * 4; at += kThreads) {
         const int q = at % 4, row = row0 + at / 4 % kRows, source = at / 4 / kRows;
         uint32_t value = 0;
-        for (int g = 0; g < count_of(side.deal, source) && row < m; ++g)
-            for (int w = 0; w < 4; ++w) {
-                const int unit = unit_of(side.units, first_of(side.deal, source) + g, q, w);
-                if (unit < side.units)
-                    value |= (bits[int64_t(row) * words + unit / 32] >> unit % 32 & 1u) << (4 * g + w);
-            }
+#pragma unroll
+        for (int g = 0; g < kMost; ++g) {
+            const int granule = first_of(side.deal, source) + g;
+            if (g >= count_of(side.deal, source) || row >= m) break;
+            const uint32_t word = bits[int64_t(row) * words + granule / 2];
+            for (int w = 0; w < 4; ++w) value |= (word >> unit_of(side.units, granule, q, w) % 32 & 1u) << (4 * g + w);
+        }
         states[at] = uint16_t(value);
     }
 }
@@ -429,7 +446,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
     const int group = __shfl_sync(0xffffffffu, int(threadIdx.x) / 128, 0), warp = int(threadIdx.x) / 32 % 4,
               lane = int(threadIdx.x) % 32;
     const int source = group * blocks + rank, q = lane % 4, in_tile = warp * 16 + lane / 4;
-    const int row0 = int(blockIdx.x) / blocks * kRows;
+    const Part part = part_of(p, int(blockIdx.x) / blocks);
+    const int row0 = part.tile * kRows;
     const uint32_t start = shared_address(memory), loaded = start + p.barriers_at, barrier = loaded + 8;
     const auto states = [&](int side) { return reinterpret_cast<uint16_t*>(memory + p.side[side].bits_at); };
 
@@ -460,11 +478,11 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
     barrier_wait(loaded, 0);
 
     Path path = {};
-    if (kAnneal) path.to = p.betas[0];
+    if (kAnneal) path.to = p.betas[part.begin];
     const uint16_t* of_near = states(1) + (source * kRows + in_tile) * 4 + q;
     uint32_t own = of_near[0] | uint32_t(of_near[8 * 4]) << 16;  // this lane's states of near
     uint32_t drawn_alternations = 0;
-    for (int64_t step = 0; step < p.steps; ++step) {
+    for (int64_t step = part.begin; step < part.end; ++step) {
         if (kAnneal) {
             path.from = path.to;
             path.to = p.betas[step + 1];
@@ -563,7 +581,8 @@ int cluster_for(int64_t near, int64_t far, DType format, int64_t tiles, int proc
 }
 
 template <bool kAnneal, int kPieces>
-void launch_chain(const Chain& p, int blocks, int64_t tiles, int bytes, const Launch& launch) {
+void launch_chain(Chain p, int blocks, int bytes, const Launch& launch) {
+    constexpr int64_t kShortest = 32;  // steps of a part: they have to be worth loading the operands
     const auto kernel = chain_kernel<kAnneal, kPieces>;
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "asking for shared memory");
     if (blocks > kPortableCluster)
@@ -572,13 +591,25 @@ void launch_chain(const Chain& p, int blocks, int64_t tiles, int bytes, const La
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim = {unsigned(blocks), 1, 1};
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(unsigned(blocks * tiles));
+    config.gridDim = dim3(unsigned(blocks * p.tiles));
     config.blockDim = dim3(kThreads);
     config.dynamicSmemBytes = size_t(bytes);
     config.stream = static_cast<cudaStream_t>(launch.stream);
     config.attrs = &cluster;
     config.numAttrs = 1;
-    check(cudaLaunchKernelEx(&config, kernel, p), "kernel launch");
+    int rounds = 1;
+    p.clusters = p.tiles;
+    if (p.steps >= kShortest) {
+        int active = 0;
+        check(cudaOccupancyMaxActiveClusters(&active, kernel, &config), "asking for clusters");
+        if (active > 0 && p.tiles > active && p.tiles % active && p.steps >= kShortest * active) {
+            p.clusters = active;
+            rounds = p.tiles;
+            config.gridDim = dim3(unsigned(blocks * active));
+        }
+    }
+    for (p.first_tile = 0; p.first_tile < rounds; ++p.first_tile)
+        check(cudaLaunchKernelEx(&config, kernel, p), "kernel launch");
 }
 
 void chain(const GibbsChain& g, const Launch& launch) {
@@ -608,6 +639,7 @@ void chain(const GibbsChain& g, const Launch& launch) {
         side.base = s && g.betas ? side.bias + side.deal.count * 4 : nullptr;
     }
     p.m = int(g.m);
+    p.tiles = int(tiles);
     p.steps = g.steps;
     p.near_bits = g.near_bits;
     p.far_bits = g.far_bits;
@@ -630,11 +662,10 @@ void chain(const GibbsChain& g, const Launch& launch) {
         std::max(rows[0] + size_t(p.side[0].deal.count) * 4, rows[1] + size_t(p.side[1].deal.count) * 4);
     start(launch, int64_t(threads + 255) / 256 * 2, 256, arrange_kernel, p, a, pieces);
     if (g.betas)
-        pieces == 1 ? launch_chain<true, 1>(p, blocks, tiles, bytes, launch)
-                    : launch_chain<true, 3>(p, blocks, tiles, bytes, launch);
+        pieces == 1 ? launch_chain<true, 1>(p, blocks, bytes, launch) : launch_chain<true, 3>(p, blocks, bytes, launch);
     else
-        pieces == 1 ? launch_chain<false, 1>(p, blocks, tiles, bytes, launch)
-                    : launch_chain<false, 3>(p, blocks, tiles, bytes, launch);
+        pieces == 1 ? launch_chain<false, 1>(p, blocks, bytes, launch)
+                    : launch_chain<false, 3>(p, blocks, bytes, launch);
 }
 
 }  // namespace
