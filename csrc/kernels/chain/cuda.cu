@@ -37,6 +37,7 @@ int pieces_of(DType format) { return format == DType::bf16 ? 1 : 3; }
 // One layer of a chain, and what draws it.
 struct Side {
     int units, other;  // units of this layer and of the other one
+    int folded;        // the folded granule, or -1
     Deal deal;
     uint4* tiles;  // of the operand, by source: [step of k][piece][granule][kTileRows]
     float4* bias;  // [granule][q], the four words; of padding so low that nothing is drawn
@@ -118,6 +119,8 @@ __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Ch
             else
                 x[e] = static_cast<const float*>(a.panels[which])[(unit / 32 * stored + i) * 32 + unit % 32];
         }
+        if (half)  // see expand()
+            for (float& value : x) value *= 0x1p64f;
         const int first = first_of(side.deal, source);
         for (int piece = 0; piece < pieces; ++piece) {
             uint32_t word[4];
@@ -141,7 +144,9 @@ __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Ch
 
 // ---------------------------------------------------------------- states
 
-// States in shared memory: [source][row][q], four bits a granule.
+// States in shared memory: [source][row][q], 16 bits; where the word of a granule lies in them.
+__host__ __device__ constexpr int place_of(int granule, int word) { return word % 2 * 8 + granule * 2 + (word < 2); }
+
 __device__ void take_states(const Side& side, uint16_t* states, const uint32_t* bits, int row0, int m, int sources) {
     const int words = (side.units + 31) / 32;
     for (int at = int(threadIdx.x); at < sources * kRows * 4; at += kThreads) {
@@ -152,7 +157,8 @@ __device__ void take_states(const Side& side, uint16_t* states, const uint32_t* 
             const int granule = first_of(side.deal, source) + g;
             if (g >= count_of(side.deal, source) || row >= m) break;
             const uint32_t word = bits[int64_t(row) * words + granule / 2];
-            for (int w = 0; w < 4; ++w) value |= (word >> unit_of(side.units, granule, q, w) % 32 & 1u) << (4 * g + w);
+            for (int w = 0; w < 4; ++w)
+                value |= (word >> unit_of(side.units, granule, q, w) % 32 & 1u) << place_of(g, w);
         }
         states[at] = uint16_t(value);
     }
@@ -167,10 +173,11 @@ __device__ void give_states(const Side& side, const uint16_t* states, uint32_t* 
         if (row0 + row >= m) break;
         uint32_t value = 0;
         for (int granule = 2 * word; granule < min(2 * word + 2, side.deal.count); ++granule) {
-            const int source = source_of(side.deal, granule), shift = 4 * (granule - first_of(side.deal, source));
+            const int source = source_of(side.deal, granule), g = granule - first_of(side.deal, source);
             for (int q = 0; q < 4; ++q) {
-                const uint32_t four = uint32_t(states[(source * kRows + row) * 4 + q]) >> shift;
-                for (int w = 0; w < 4; ++w) value |= (four >> w & 1u) << unit_of(side.units, granule, q, w) % 32;
+                const uint32_t four = states[(source * kRows + row) * 4 + q];
+                for (int w = 0; w < 4; ++w)
+                    value |= (four >> place_of(g, w) & 1u) << unit_of(side.units, granule, q, w) % 32;
             }
         }
         bits[int64_t(row0 + row) * words + word] = value;
@@ -179,34 +186,64 @@ __device__ void give_states(const Side& side, const uint16_t* states, uint32_t* 
 
 // ---------------------------------------------------------------- a half-step
 
-// The steps of k that one source's states make. A one is 2 in bfloat16, a single bit, so that a shift and a mask
-// make two states of a lane's left operand.
-__device__ __forceinline__ void expand(uint32_t (&a)[kMost][4], const uint16_t* states) {
-    uint32_t upper = states[0], lower = states[8 * 4];
-    upper |= upper << 15;  // the bits of a pair, 16 apart
-    lower |= lower << 15;
+// Steps kFirst to kFirst + 1 of k of one source's states: the left operand of two rows. A shift and two masks make four
+// states: a one is a single bit of the exponent, 2 for words 0 and 1, 2^-63 for words 2 and 3, whose weights are 2^64
+// times as large.
+template <int kFirst>
+__device__ __forceinline__ void expand(uint32_t (&a)[kMost][4], const uint32_t (&rows)[2]) {
 #pragma unroll
-    for (int k = 0; k < kMost; ++k)
+    for (int k = kFirst; k < kFirst + 2; ++k)
 #pragma unroll
-        for (int r = 0; r < 4; ++r) a[k][r] = (r % 2 ? lower : upper) << (14 - 4 * k - r / 2 * 2) & 0x40004000u;
+        for (int i = 0; i < 2; ++i) {
+            const uint32_t four = rows[i] << (13 - 2 * k);
+            a[k][i] = four & 0x40004000u;
+            a[k][2 + i] = four & 0x20002000u;
+        }
 }
 
-// Starts the products of kBatch sources.
-template <int kPieces, int N>
-__device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[kBatch][kMost][4],
-                                      const int (&steps)[kBatch], uint64_t& tile) {
+// The products of kBatch sources of K or, from source `full` on, K - 1 steps of k.
+template <int kPieces, int N, int K>
+__device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[kBatch][kMost][4], int source, int full,
+                                      uint64_t& tile) {
 #pragma unroll
     for (int s = 0; s < kBatch; ++s)
 #pragma unroll
-        for (int k = 0; k < kMost; ++k) {
-            if (k >= steps[s]) break;
-            wgmma_fence();  // ptxas wants it after every branch
+        for (int k = 0; k < K; ++k) {
+            if (k + 1 == K && source + s >= full) break;
+            if (k == 0 || k + 1 == K) wgmma_fence();  // ptxas wants it after every branch
 #pragma unroll
             for (int piece = 0; piece < kPieces; ++piece) {
                 wgmma<N>(c, a[s][k], tile);
                 tile += N * kTileRows;  // in units of 16 bytes
             }
         }
+}
+
+template <int kPieces>
+__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, int source, const Deal& from,
+                                         uint64_t& tile) {
+    uint32_t a[kBatch][kMost][4] = {};
+#pragma unroll
+    for (int s = 0; s < kBatch; ++s) {
+        const uint16_t* words = states + (source + s) * (kWordBytes / 2);
+        const uint32_t rows[2] = {__byte_perm(words[0], 0, 0x4140), __byte_perm(words[8 * 4], 0, 0x4140)};
+        expand<0>(a[s], rows);
+        if (from.most > 2) expand<2>(a[s], rows);
+    }
+    switch (n * kMost + from.most) {
+#define USF_CASE(N, K)                                       \
+    case N* kMost + K:                                       \
+        issue<kPieces, N, K>(c, a, source, from.full, tile); \
+        break;
+#define USF_CASES(N) USF_CASE(N, 1) USF_CASE(N, 2) USF_CASE(N, 3) USF_CASE(N, 4)
+        USF_CASES(1)
+        USF_CASES(2)
+        USF_CASES(3)
+        USF_CASES(4)
+#undef USF_CASES
+#undef USF_CASE
+    }
+    wgmma_commit();
 }
 
 // philox() with the keys of its rounds made beforehand
@@ -230,10 +267,10 @@ __device__ __forceinline__ void next_granule(float (&x)[kEach * kMost]) {
     for (int i = 0; i + kEach < kEach * kMost; ++i) x[i] = x[i + kEach];
 }
 
-// Uniforms of a lane's units of one granule in rows row and row + 8, in the order of the sums.
+// Uniforms, times 2^24, of a lane's units of one granule in rows row and row + 8, in the order of the sums.
 __device__ __forceinline__ void draw(float (&u)[8], const Chain& p, const Side& side, int granule, int q, uint32_t row,
                                      uint32_t step) {
-    const bool folded = is_folded(side.units, granule);
+    const bool folded = granule == side.folded;
     const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
     Philox4 r[2], more[2];
 #pragma unroll 1
@@ -250,7 +287,7 @@ __device__ __forceinline__ void draw(float (&u)[8], const Chain& p, const Side& 
             r[i].word[3] = more[i].word[1];
         }
 #pragma unroll
-        for (int w = 0; w < 4; ++w) u[w / 2 * 4 + 2 * i + w % 2] = uniform_from_bits(r[i].word[w]);
+        for (int w = 0; w < 4; ++w) u[w / 2 * 4 + 2 * i + w % 2] = float(r[i].word[w] >> 8);
     }
 }
 
@@ -293,7 +330,7 @@ __device__ __forceinline__ void add_linear(Path& path, const Side& near, uint32_
 #pragma unroll
         for (int w = 0; w < 4; ++w)
 #pragma unroll
-            for (int i = 0; i < 2; ++i) sum[i] += drawn >> (16 * i + 4 * g + w) & 1u ? d[w] : 0.f;
+            for (int i = 0; i < 2; ++i) sum[i] += drawn >> (16 * i + place_of(g, w)) & 1u ? d[w] : 0.f;
     }
     for (int i = 0; i < 2; ++i) path.log_weight[i] += (path.to - path.from) * double(sum[i]);
 }
@@ -318,6 +355,14 @@ __device__ __forceinline__ void store_means(const Chain& p, const Side& side, fl
     }
 }
 
+__device__ __forceinline__ void load4(float* to, const float4* from) {
+    const float4 x = *from;
+    to[0] = x.x;
+    to[1] = x.y;
+    to[2] = x.z;
+    to[3] = x.w;
+}
+
 // Draws n granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
 // they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply.
 template <bool kAnneal, int kPieces>
@@ -328,56 +373,26 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
     const int sources = cluster_size() * kGroups;
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
     const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
-    float bias[4 * kMost] = {};
+    float bias[4 * kMost] = {}, base[4 * kMost] = {};
 #pragma unroll
     for (int g = 0; g < kMost; ++g) {
         if (g == n) break;
-        const float4 b = side.bias[(first + g) * 4 + q];
-        float4 base = {};
-        if (kAnneal && near) base = side.base[(first + g) * 4 + q];
-        bias[4 * g] = scale * b.x + rest * base.x;
-        bias[4 * g + 1] = scale * b.y + rest * base.y;
-        bias[4 * g + 2] = scale * b.z + rest * base.z;
-        bias[4 * g + 3] = scale * b.w + rest * base.w;
+        load4(bias + 4 * g, side.bias + (first + g) * 4 + q);
+        if (kAnneal && near) load4(base + 4 * g, side.base + (first + g) * 4 + q);
     }
 
     float c[kSums] = {}, u[kSums] = {};
     uint64_t tile = tile_descriptor(tiles);
     int source = -kBatch;  // the first turn comes before the states do
 #pragma unroll 1
-    for (int turn = 0; turn < kMost || source < sources; ++turn, source += kBatch) {
+    for (int turn = 0; turn < n || source < sources; ++turn, source += kBatch) {
         if (turn == 1 && wait) barrier_wait(barrier, parity);
-        if (turn > 0 && source < sources && n > 0) {
-            uint32_t a[kBatch][kMost][4];
-            int steps[kBatch];
+        if (turn > 0 && source < sources) multiply<kPieces>(c, n, states, source, other.deal, tile);
+        if (turn < n) {
+            float fresh[8];
+            draw(fresh, p, side, first + turn, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
 #pragma unroll
-            for (int s = 0; s < kBatch; ++s) {
-                steps[s] = source + s < sources ? count_of(other.deal, source + s) : 0;
-                expand(a[s], states + min(source + s, sources - 1) * (kWordBytes / 2));
-            }
-            switch (n) {
-                case 1:
-                    issue<kPieces, 1>(c, a, steps, tile);
-                    break;
-                case 2:
-                    issue<kPieces, 2>(c, a, steps, tile);
-                    break;
-                case 3:
-                    issue<kPieces, 3>(c, a, steps, tile);
-                    break;
-                default:
-                    issue<kPieces, 4>(c, a, steps, tile);
-            }
-            wgmma_commit();
-        }
-        if (turn < kMost) {
-            next_granule<8>(u);
-            if (turn < n) {
-                float fresh[8];
-                draw(fresh, p, side, first + turn, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
-#pragma unroll
-                for (int i = 0; i < 8; ++i) u[kSums - 8 + i] = fresh[i];
-            }
+            for (int i = 0; i < kSums; ++i) u[i] = i / 8 == turn ? fresh[i % 8] : u[i];  // registers have no index
         }
         wgmma_wait<0>();
     }
@@ -387,6 +402,9 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
         for (int i = 0; i < kSums; ++i) means[i] = c[i];
         store_means(p, side, means, first, n, row, q);
     }
+    if constexpr (kAnneal)
+#pragma unroll
+        for (int i = 0; i < 4 * kMost; ++i) bias[i] = scale * bias[i] + rest * base[i];
     const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
     float terms[2] = {0, 0};
     uint32_t drawn = 0;
@@ -400,12 +418,12 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
             const int i = at / 2 % 2, w = at % 2 + 2 * (at / 4);
             x[at] = 0.5f * scale * c[at] + bias[w];
             const float e = exp_minus(x[at]);
-            if (u[at] + u[at] * e < 1.f) on |= 1u << (16 * i + w);  // u < sigmoid(x)
+            if (u[at] + u[at] * e < 0x1p24f) on |= 1u << (16 * i + place_of(0, w));  // u < sigmoid(x)
             mean[at] = reciprocal(1.f + e);
             if (x[at] < kPadding) x[at] = mean[at] = 0.f;
             largest = fmaxf(largest, fabsf(x[at]));
         }
-        drawn |= on << 4 * g;
+        drawn |= on << 2 * g;
         if (kAnneal && !near) {
             if (__any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep))) {
 #pragma unroll
@@ -568,7 +586,7 @@ int cluster_for(int64_t near, int64_t far, DType format, int64_t tiles, int proc
     if (near > kUnits || far > kUnits || near < 1 || far < 1 || (format != DType::bf16 && format != DType::f32))
         return 0;
     const int smaller = granules(int(near < far ? near : far));
-    int blocks = 1;
+    int blocks = 2;  // so that the number of warpgroups is a multiple of kBatch
     const auto fits = [&] {
         const int bytes = shared_bytes(int(far), int(near), pieces_of(format), blocks, nullptr);
         return bytes > 0 && bytes <= kSharedBytes;
@@ -627,6 +645,7 @@ void chain(const GibbsChain& g, const Launch& launch) {
         side.units = int(s ? g.near : g.far);
         side.other = int(s ? g.far : g.near);
         side.deal = deal(granules(side.units), blocks * kGroups);
+        side.folded = has_folded(side.units) ? side.deal.count - 1 : -1;
         side.stream = s ? g.near_stream : g.far_stream;
         rows[s] = size_t(granules(side.other) * side.deal.count) * kTileRows;
         needed[s] = (rows[s] * size_t(pieces) + size_t(side.deal.count) * 8) * 16;
