@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Ch
             if (a.format == DType::bf16)
                 x[e] =
                     __uint_as_float(uint32_t(static_cast<const uint16_t*>(
-                                        a.panels[which])[((unit / 32 * stored + i) / 2 * 32 + unit % 32) * 2 + i % 2])
+                                        a.panels[which])[unit / 32 * stored * 32 + swizzled(i, unit % 32)])
                                     << 16);
             else
                 x[e] = static_cast<const float*>(a.panels[which])[(unit / 32 * stored + i) * 32 + unit % 32];
