@@ -18,12 +18,13 @@ Array packed(const AnyArray& w, bool turned, DType dtype, DType format) {
 }
 
 py::dict gibbs_chain(const AnyArray& states, const AnyArray& weights, const AnyArray& near_bias,
-                     const AnyArray& far_bias, int64_t steps, const py::object& betas,
-                     const py::object& base_bias, uint64_t seed, uint32_t first_step, uint32_t near_stream,
-                     uint32_t far_stream, uint32_t first_row, const std::string& precision) {
+                     const AnyArray& far_bias, int64_t steps, const py::object& betas, const py::object& base_bias,
+                     uint64_t seed, uint32_t first_step, uint32_t near_stream, uint32_t far_stream, uint32_t first_row,
+                     const std::string& precision) {
     const DType dtype = dtype_of(weights, "weights"), format = format_from(precision, dtype);
     const Device device = weights.device();
-    check(is_boolean(states) && states.device() == device && states.ndim() == 2 && weights.ndim() == 2 && weights.shape(0) == states.shape(1),
+    check(is_boolean(states) && states.device() == device && states.ndim() == 2 && weights.ndim() == 2 &&
+              weights.shape(0) == states.shape(1),
           "states and weights do not fit");
     check(steps >= 0, "steps is negative");
     GibbsChain p{};
@@ -44,7 +45,8 @@ py::dict gibbs_chain(const AnyArray& states, const AnyArray& weights, const AnyA
     p.far_bits = far.data();
     p.near_mean = mean.mutable_data();
     if (!betas.is_none()) {
-        p.betas = static_cast<const double*>(contiguous(betas.cast<AnyArray>(), "betas", DType::f64, {steps + 1}, device).data());
+        p.betas = static_cast<const double*>(
+            contiguous(betas.cast<AnyArray>(), "betas", DType::f64, {steps + 1}, device).data());
         p.base_bias = contiguous(base_bias.cast<AnyArray>(), "base_bias", dtype, {p.near}, device).data();
         p.log_weight = static_cast<double*>(log_weight.mutable_data());
     }

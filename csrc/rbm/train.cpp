@@ -177,6 +177,23 @@ class Training {
 
     bool gibbs(const std::function<bool()>& go_on) {
         States& chain = o.persistent ? r.chains : of_data;
+        if (batch.is_bits() && r.chain_pays(C, o.k)) {  // from hidden states, in one kernel
+            GibbsChain p = r.visible_chain({}, C);
+            std::swap(p.near, p.far);
+            std::swap(p.to_near, p.to_far);
+            std::swap(p.near_bias, p.far_bias);
+            p.near_bits = chain.samples().bits;
+            p.far_bits = batch.model(true).bits;
+            p.near_mean = activities.as<T>() + B * H;
+            p.steps = o.k;
+            p.seed = r.seed;
+            p.near_stream = kHidden;
+            p.far_stream = kVisible;
+            p.first_step = uint32_t(r.step + 1) - clock_stands;
+            p.clock = clock;
+            run(p);
+            return go_on();
+        }
         for (int k = 1; k <= o.k; ++k) {
             const bool last = k == o.k, keep = !last || o.persistent || hidden_dshape;
             Draw of_visibles{}, of_hiddens{};
