@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     common.add_argument("--threads", type=int, help="same for everybody (default: all cores)")
     common.add_argument("--rounds", type=int, default=9, help="turns each contender gets")
     common.add_argument("--turn-seconds", type=float, default=0.2, help="length of a turn")
+    common.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="for everybody")
     common.add_argument("--quick", action="store_true", help="3 short rounds: a smoke test")
     common.add_argument("--out", help="folder for the JSON (default: bench/results or here)")
     common.add_argument("--no-json", action="store_true", help="print only")
@@ -39,14 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick:
         args.rounds, args.turn_seconds = 3, 0.05
 
+    # JAX takes a GPU where it finds one, and most of its memory.
+    os.environ.setdefault("JAX_PLATFORMS", args.device)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         threads = harness.limit_threads(args.threads)
     except ValueError as error:
         print(f"unsupfast bench: {error}", file=sys.stderr)
         return 2
-    info = harness.machine(threads)
+    info = harness.machine(threads, args.device)
     versions = ", ".join(f"{name} {version}" for name, version in info["versions"].items())
-    print(f"{info['processor']}, {info['cores']} cores, {threads} threads, CPU backend")
+    print(
+        f"{info['processor']}, {info['cores']} cores, {threads} threads; {info.get('gpu', 'CPU')}"
+    )
     print(versions + "\n", flush=True)
 
     def say(text: str) -> None:
@@ -55,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
     module = {"rbm": rbm, "autoencoder": autoencoder, "gemm": gemm}[args.suite]
-    before = harness.bandwidth()
+    before = harness.bandwidth() if args.device == "cpu" else None
     results = module.run(args, threads, say)
     say("")
-    after = harness.bandwidth()
+    after = harness.bandwidth() if args.device == "cpu" else None
     rates = [rate for rate in (before, after) if rate is not None]
     if rates:
         print("copy bandwidth: " + ", ".join(f"{rate / 1e9:.1f} GB/s" for rate in rates))

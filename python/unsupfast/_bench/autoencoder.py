@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from . import harness, network_peers
+from . import gpu, harness, network_peers
 from .harness import Contender, Result
 from .network_peers import Task
 
@@ -23,6 +23,7 @@ __all__ = ["add_arguments", "run"]
 TASKS = ("deep", "vae", "cae", "dae", "classifier")
 # Rows a call goes through: long enough that a call is not all overhead.
 ROWS = 4000
+ROWS_OF_LARGE = 4096  # a mini-batch on a GPU
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-peers", action="store_true", help="only this package")
 
 
-def images(data: str) -> tuple[np.ndarray, np.ndarray, str]:
+def images(data: str, rows_wanted: int = ROWS) -> tuple[np.ndarray, np.ndarray, str]:
     """Rows of 784 grey values in [0, 1], their classes, and what they are."""
     generator = np.random.default_rng(0)
     if data == "mnist":
@@ -46,24 +47,25 @@ def images(data: str) -> tuple[np.ndarray, np.ndarray, str]:
 
         try:
             mnist = datasets.mnist("train")
-            rows = generator.permutation(len(mnist.data))[:ROWS]
-            X = mnist.data[rows].reshape(ROWS, -1).astype(np.float32)
+            rows = generator.permutation(len(mnist.data))[:rows_wanted]
+            X = mnist.data[rows].reshape(len(rows), -1).astype(np.float32)
             assert mnist.target is not None
             return X / max(1.0, float(X.max())), mnist.target[rows], "MNIST"
         except FileNotFoundError:
             print("note: MNIST not found (UNSUPFAST_DATA); using random rows")
-    X = generator.random((ROWS, 784), np.float32)
-    return X, generator.integers(0, 10, ROWS), "uniform random"
+    X = generator.random((rows_wanted, 784), np.float32)
+    return X, generator.integers(0, 10, rows_wanted), "uniform random"
 
 
-def tasks(what: str, X: np.ndarray, y: np.ndarray) -> Iterator[Task]:
+def tasks(what: str, X: np.ndarray, y: np.ndarray, device: str = "cpu") -> Iterator[Task]:
     """The networks and batch sizes of a suite."""
+    large = device == "cuda"
     if what == "deep":
         sizes = (784, 1000, 500, 250, 30)
-        for batch in (100, 1000):
+        for batch in (128, 4096) if large else (100, 1000):
             yield Task("deep", X, sizes, batch)
     elif what == "vae":
-        for batch in (128, 1000):
+        for batch in (128, 4096) if large else (128, 1000):
             yield Task("vae", X, (784, 512, 2), batch)
     elif what == "classifier":
         yield Task(what, X, (784, 500, 500, 2000, 10), 128, y)
@@ -71,7 +73,7 @@ def tasks(what: str, X: np.ndarray, y: np.ndarray) -> Iterator[Task]:
         yield Task(what, X, (784, 1000), 128)
 
 
-def ours_model(task: Task, precision: str = "float32") -> Any:
+def ours_model(task: Task, precision: str = "float32", device: str = "cpu") -> Any:
     """This package's estimator for a task."""
     import unsupfast as uf
 
@@ -79,6 +81,7 @@ def ours_model(task: Task, precision: str = "float32") -> Any:
         "batch_size": task.batch,
         "n_iter": 1,
         "precision": precision,
+        "device": device,
         "random_state": 0,
         "shuffle": False,
     }
@@ -106,7 +109,15 @@ def ours_setup(task: Task, model: Any) -> Callable[[], Any]:
         model.partial_fit(task.X[: task.batch], task.y[: task.batch], np.unique(task.y))
         targets = np.eye(task.sizes[-1], dtype=np.float32)[task.y]
     order = np.arange(task.rows)
-    return lambda: model._train_rows(task.X, targets, order, 0, task.batch)
+
+    def call() -> None:
+        model._train_rows(task.X, targets, order, 0, task.batch)
+
+    if model.device == "cpu":
+        return call
+    training = model._training(0)  # for as long as the model lives: the data stay on the GPU
+    training.__enter__()
+    return gpu.synchronised(call)
 
 
 def share_of_python(call: Callable[[], Any], calls: int = 5) -> float:
@@ -139,27 +150,29 @@ def share_of_python(call: Callable[[], Any], calls: int = 5) -> float:
     return statistics.median(shares)
 
 
-def ours_contenders(task: Task) -> Iterator[Contender]:
+def ours_contenders(task: Task, device: str = "cpu") -> Iterator[Contender]:
     """This package's rows, one a precision."""
     for precision, short in (("float32", "f32"), ("bfloat16", "bf16")):
         calls: list[Callable[[], Any]] = []
 
         def setup(precision: str = precision, calls: Any = calls) -> Callable[[], Any]:
-            calls.append(ours_setup(task, ours_model(task, precision)))
+            calls.append(ours_setup(task, ours_model(task, precision, device)))
             return calls[0]
 
         def report(calls: Any = calls) -> dict[str, Any]:
             return {"share_of_python": share_of_python(calls[0])}
 
         name = f"unsupfast {short}"
-        yield Contender(name, name, setup, task.rows, task.flops, precision, True, report)
+        told = report if device == "cpu" else None
+        yield Contender(name, name, setup, task.rows, task.flops, precision, True, told)
 
 
-def plain_contender(task: Task) -> Contender:
+def plain_contender(task: Task, device: str = "cpu") -> Contender:
     """The same auto-encoder without penalty or corruption: what those cost."""
 
     def setup() -> Callable[[], Any]:
-        return ours_setup(task, ours_model(task).set_params(penalties=(), corruption=None))
+        model = ours_model(task, device=device).set_params(penalties=(), corruption=None)
+        return ours_setup(task, model)
 
     name = "unsupfast f32, plain"
     return Contender(name, name, setup, task.rows, task.flops, "float32", True)
@@ -167,21 +180,23 @@ def plain_contender(task: Task) -> Contender:
 
 def run(args: argparse.Namespace, threads: int, progress: Callable[[str], None]) -> list[Result]:
     """Measure every task asked for and print its table."""
-    X, y, name = images(args.data)
+    device = args.device
+    X, y, name = images(args.data, ROWS if device == "cpu" else 8 * ROWS_OF_LARGE)
     options = {
         "rounds": args.rounds,
         "turn_seconds": args.turn_seconds,
+        "peak_of": gpu.ceiling if device == "cuda" else None,
         "progress": progress,
     }
     results = []
     for what in args.what:
-        for task in tasks(what, X, y):
-            contenders = list(ours_contenders(task))
+        for task in tasks(what, X, y, device):
+            contenders = list(ours_contenders(task, device))
             if what in ("cae", "dae"):
-                contenders.append(plain_contender(task))
+                contenders.append(plain_contender(task, device))
             if not args.no_peers:
                 contenders += network_peers.torch_contenders(
-                    task, threads, compiled=not args.no_compile
+                    task, threads, compiled=not args.no_compile, device=device
                 )
                 contenders += network_peers.jax_contenders(task)
             widths = "-".join(map(str, task.sizes))

@@ -211,7 +211,7 @@ def _processor() -> dict[str, Any]:
     }
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """Describe the machine and the software of this run."""
     versions: dict[str, str] = {"python": platform.python_version()}
     for name in ("unsupfast", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib"):
@@ -227,8 +227,14 @@ def machine(threads: int) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.release()}",
         "versions": versions,
-        "backend": "cpu",
+        "backend": device,
     }
+    if device == "cuda":
+        module = core()
+        gpus, reason = module.gpus() if module is not None else ([], "no compiled module")
+        if not gpus:
+            raise SystemExit(f"unsupfast bench: --device cuda: {reason}")
+        info["gpu"] = gpus[0]["name"]
     try:
         import unsupfast
 
@@ -266,6 +272,7 @@ def measure(
     screen_rounds: int = 3,
     keep: float = 0.75,
     peak_seconds: float = 0.05,
+    peak_of: Callable[[str, float], float | None] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Result:
     """Measure contenders in alternation.
@@ -286,6 +293,8 @@ def measure(
         comparison that counts: the fastest forms.
     peak_seconds : float
         Length of the FMA loop that is run once a round for every precision present.
+    peak_of : callable, optional
+        What to compare rates with instead: FLOP/s of (precision, seconds).
     progress : callable, optional
         Called with short messages.
 
@@ -323,7 +332,7 @@ def measure(
             say(f"round {index + 1}/{rounds}")
             gc.collect()
             for name in precisions:
-                value = _peak(name, peak_seconds)
+                value = (peak_of or _peak)(name, peak_seconds)
                 if value is not None:
                     peaks[name].append(value)
             for entry in entries:
@@ -464,9 +473,11 @@ def output_directory(path: str | None) -> Path:
 
 
 def result_path(suite: str, info: dict[str, Any], directory: Path) -> Path:
-    """Return ``<directory>/<suite>-<processor>-<threads>t.json``."""
-    slug = re.sub(r"[^a-z0-9]+", "-", str(info["processor"]).lower()).strip("-") or "unknown"
-    return directory / f"{suite}-{slug}-{info['threads']}t.json"
+    """Return ``<directory>/<suite>-<processor>-<threads>t.json``, or ``<suite>-<gpu>.json``."""
+    name = str(info.get("gpu", info["processor"]))
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unknown"
+    threads = "" if "gpu" in info else f"-{info['threads']}t"
+    return directory / f"{suite}-{slug}{threads}.json"
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -73,21 +73,28 @@ def _missing(package: str) -> ImportError:
 # ---------------------------------------------------------------------------------- PyTorch
 
 
-def torch_contenders(task: Task, threads: int, *, compiled: bool = True) -> Iterator[Contender]:
-    """PyTorch's forms: eager or compiled, float32 or bfloat16 products (autocast)."""
+def torch_contenders(
+    task: Task, threads: int, *, compiled: bool = True, device: str = "cpu"
+) -> Iterator[Contender]:
+    """PyTorch's forms: eager or compiled, float32 or bfloat16 products (autocast).
+
+    On a GPU a pass over the rows is one CUDA graph.
+    """
     for precision, short in (("float32", "f32"), ("bfloat16", "bf16")):
         for mode in ["eager"] + ["compile"] * compiled:
             yield Contender(
                 f"PyTorch {mode} {short}",
                 f"PyTorch {short}",
-                partial(_torch_setup, task, threads, precision, mode == "compile"),
+                partial(_torch_setup, task, threads, precision, mode == "compile", device),
                 task.rows,
                 task.flops,
                 precision,
             )
 
 
-def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Callable[[], Any]:
+def _torch_setup(
+    task: Task, threads: int, precision: str, compiled: bool, device: str
+) -> Callable[[], Any]:
     try:
         import torch
     except ImportError as error:
@@ -97,11 +104,11 @@ def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Ca
     functional, last = torch.nn.functional, len(task.layers) - 1
     code = -1 if task.kind == "classifier" else last // 2
     act = torch.relu if task.kind == "vae" else torch.sigmoid
-    linears = [torch.nn.Linear(a, b) for a, b in task.layers]
+    linears = [torch.nn.Linear(a, b, device=device) for a, b in task.layers]
     parameters: list[Any] = [p for layer in linears for p in layer.parameters()]
     if task.kind in ("cae", "dae"):
         parameters = [linears[0].weight, linears[0].bias, linears[1].bias]
-    optimizer = torch.optim.Adam(parameters, RATE, fused=True)
+    optimizer = torch.optim.Adam(parameters, RATE, fused=True, capturable=device == "cuda")
 
     def loss(x: Any, y: Any) -> Any:
         total: Any = 0.0
@@ -129,23 +136,33 @@ def _torch_setup(task: Task, threads: int, precision: str, compiled: bool) -> Ca
         fit = functional.binary_cross_entropy_with_logits(z, x, reduction="sum")
         return (fit + total) / len(x)
 
-    step = torch.compile(loss) if compiled else loss
-    rows = torch.from_numpy(task.X[: task.rows].copy()).split(task.batch)
+    step: Any = loss
+    if compiled:
+        torch._dynamo.reset()
+        step = torch.compile(
+            loss, mode="default" if device == "cpu" else "max-autotune-no-cudagraphs"
+        )
+    rows = torch.from_numpy(task.X[: task.rows].copy()).to(device).split(task.batch)
     targets = rows
     if task.y is not None:
-        targets = torch.from_numpy(task.y[: task.rows].copy()).split(task.batch)
+        targets = torch.from_numpy(task.y[: task.rows].copy()).to(device).split(task.batch)
     batches = list(zip(rows, targets, strict=True))
     bf16 = precision == "bfloat16"
 
     def call() -> None:
         for x, y in batches:
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(device, torch.bfloat16, enabled=bf16):
                 value = step(x, y)
             value.backward()
             optimizer.step()
 
-    return call
+    if device == "cpu":
+        return call
+    from .gpu import recorded
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return recorded(torch, call)
 
 
 # -------------------------------------------------------------------------------------- JAX
@@ -164,6 +181,7 @@ def _jax_setup(task: Task) -> Callable[[], Any]:
         import jax.numpy as jnp
     except ImportError as error:
         raise _missing("JAX") from error
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32, on a GPU too
     generator = np.random.default_rng(0)
     last = len(task.layers) - 1
     code = -1 if task.kind == "classifier" else last // 2

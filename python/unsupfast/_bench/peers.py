@@ -85,7 +85,7 @@ def _missing(package: str) -> ImportError:
 
 
 def torch_contenders(
-    problem: RBMProblem, threads: int, *, compiled: bool = True
+    problem: RBMProblem, threads: int, *, compiled: bool = True, device: str = "cpu"
 ) -> Iterator[Contender]:
     """Yield PyTorch's forms: eager or compiled, float32 or bf16, ``bernoulli`` or ``rand < p``.
 
@@ -96,6 +96,8 @@ def torch_contenders(
         Passed to ``torch.set_num_threads``.
     compiled : bool
         Whether to include ``torch.compile``.
+    device : {"cpu", "cuda"}
+        On a GPU a pass over the rows is one CUDA graph, and ``torch.compile`` tunes its kernels.
 
     Notes
     -----
@@ -110,7 +112,7 @@ def torch_contenders(
         for sampler in ("bernoulli", "rand")
     ]
     for precision, mode, sampler in forms:
-        form = _TorchCD(problem, threads, precision, mode, sampler)
+        form = _TorchCD(problem, threads, precision, mode, sampler, device)
         short = "f32" if precision == "float32" else "bf16"
         yield Contender(
             name=f"PyTorch {mode} {short} {sampler}",
@@ -127,9 +129,15 @@ class _TorchCD:
     """CD-k in PyTorch. ``setup`` imports it, so that listing contenders costs nothing."""
 
     def __init__(
-        self, problem: RBMProblem, threads: int, precision: str, mode: str, sampler: str
+        self,
+        problem: RBMProblem,
+        threads: int,
+        precision: str,
+        mode: str,
+        sampler: str,
+        device: str,
     ) -> None:
-        self.problem, self.threads = problem, threads
+        self.problem, self.threads, self.device = problem, threads, device
         self.precision, self.mode, self.sampler = precision, mode, sampler
 
     def setup(self) -> Callable[[], None]:
@@ -140,11 +148,11 @@ class _TorchCD:
         torch.set_num_threads(self.threads)
         p = self.problem
         dtype = torch.float32 if self.precision == "float32" else torch.bfloat16
-        self.W = torch.from_numpy(p.W.copy())
-        self.b = torch.from_numpy(p.b.copy())
-        self.c = torch.from_numpy(p.c.copy())
+        self.W = torch.from_numpy(p.W.copy()).to(self.device)
+        self.b = torch.from_numpy(p.b.copy()).to(self.device)
+        self.c = torch.from_numpy(p.c.copy()).to(self.device)
         # 0 and 1 are exact in bf16: the data are converted once, not once a step.
-        batches = torch.from_numpy(p.X.copy()).to(dtype).split(p.batch)
+        batches = torch.from_numpy(p.X.copy()).to(self.device, dtype).split(p.batch)
         if self.mode == "eager":
             step = self._eager(torch, dtype)
         else:
@@ -155,20 +163,26 @@ class _TorchCD:
                 for v0 in batches:
                     step(v0)
 
-        return call
+        if self.device == "cpu":
+            return call
+        from .gpu import recorded
+
+        torch.backends.cuda.matmul.allow_tf32 = False
+        return recorded(torch, call)
 
     def report(self) -> dict[str, float]:
-        return activity(self.problem, self.W.numpy(), self.c.numpy())
+        return activity(self.problem, self.W.cpu().numpy(), self.c.cpu().numpy())
 
     def _eager(self, torch: Any, dtype: Any) -> Callable[[Any], None]:
         W, b, c, k = self.W, self.b, self.c, self.problem.k
         n, (visible, hidden) = self.problem.batch, self.problem.W.shape
         scale = self.problem.learning_rate / n
-        h0, hk, hs = (torch.empty(n, hidden, dtype=dtype) for _ in range(3))
-        pv, vs = (torch.empty(n, visible, dtype=dtype) for _ in range(2))
+        here = {"dtype": dtype, "device": self.device}
+        h0, hk, hs = (torch.empty(n, hidden, **here) for _ in range(3))
+        pv, vs = (torch.empty(n, visible, **here) for _ in range(2))
         same = dtype == torch.float32
         Wt, bt, ct = (W, b, c) if same else (t.to(dtype) for t in (W, b, c))
-        gradient = None if same else torch.empty(visible, hidden, dtype=dtype)
+        gradient = None if same else torch.empty(visible, hidden, **here)
 
         def draw_bernoulli(p: Any, out: Any) -> None:
             torch.bernoulli(p, out=out)
@@ -184,7 +198,7 @@ class _TorchCD:
         elif same:
             draw = draw_rand_in_place
         else:
-            uniform = {width: torch.empty(n, width) for width in (visible, hidden)}
+            uniform = {w: torch.empty(n, w, device=self.device) for w in (visible, hidden)}
             draw = draw_rand
 
         def step(v0: Any) -> None:
@@ -234,7 +248,8 @@ class _TorchCD:
 
         # Every form is compiled anew; without a reset the limit on recompilations strikes.
         torch._dynamo.reset()
-        compiled = torch.compile(step, dynamic=False, fullgraph=True)
+        tuned = "default" if self.device == "cpu" else "max-autotune-no-cudagraphs"
+        compiled = torch.compile(step, dynamic=False, fullgraph=True, mode=tuned)
         return lambda v0: compiled(self.W, self.b, self.c, v0)
 
 
@@ -276,8 +291,8 @@ class _JaxCD:
         dtype = jnp.float32 if self.precision == "float32" else jnp.bfloat16
         k, scale = p.k, p.learning_rate / p.batch
 
-        def dot(a: Any, b: Any) -> Any:
-            return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+        def dot(a: Any, b: Any) -> Any:  # "highest": float32 products of float32 on a GPU too
+            return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float32)
 
         def draw(key: Any, p: Any) -> Any:  # what jax.random.bernoulli does
             return (jax.random.uniform(key, p.shape) < p).astype(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from . import harness, peers
+from . import gpu, harness, peers
 from .harness import Contender, Result
 from .peers import RBMProblem
 
@@ -23,12 +24,13 @@ HIDDEN = 500
 LEARNING_RATE = 0.05
 # Long enough that a call is not all overhead, short enough that rounds alternate quickly.
 BATCHES_PER_CALL = {100: 50, 1024: 8}
+ROWS_ON_GPU = 60_000  # a pass over MNIST
 
 
 # -------------------------------------------------------------------------- this package
 
 
-def ours_model(problem: RBMProblem, method: str, precision: str) -> Any:
+def ours_model(problem: RBMProblem, method: str, precision: str, device: str = "cpu") -> Any:
     """Return this package's RBM, standing at the start weights of ``problem``."""
     import unsupfast as uf
 
@@ -39,6 +41,7 @@ def ours_model(problem: RBMProblem, method: str, precision: str) -> Any:
         batch_size=problem.batch,
         learning_rate=problem.learning_rate,
         precision=precision,
+        device=device,
         n_iter=1,
         random_state=0,
     )
@@ -52,20 +55,22 @@ def ours_model(problem: RBMProblem, method: str, precision: str) -> Any:
 def ours_epoch(model: Any, X: Any) -> Callable[[], None]:
     """Return a function that trains `model` for one pass over X: the call that ``fit`` makes."""
     machine = model._load_core()
-    rows, order = model._rows(X), np.arange(X.shape[0])
+    rows, order = model._rows(model._resident(X)), np.arange(X.shape[0])
     options = model._options(0, model.batch_size)
-    return lambda: machine.train(rows, order, None, options)
+    call = functools.partial(machine.train, rows, order, None, options)
+    return call if machine.gpu < 0 else gpu.synchronised(call)
 
 
 def ours_contenders(
     problem: RBMProblem,
     method: str = "cd",
     precisions: tuple[str, ...] = ("float32", "bfloat16", "int16"),
+    device: str = "cpu",
 ) -> Iterator[Contender]:
     """Yield this package's rows, one a precision."""
     for precision in precisions:
         short = {"float32": "f32", "bfloat16": "bf16", "int16": "i16"}.get(precision, precision)
-        form = _Ours(problem, method, precision)
+        form = _Ours(problem, method, precision, device)
         yield Contender(
             name=f"unsupfast {short}",
             group=f"unsupfast {short}",
@@ -79,11 +84,12 @@ def ours_contenders(
 
 
 class _Ours:
-    def __init__(self, problem: RBMProblem, method: str, precision: str) -> None:
+    def __init__(self, problem: RBMProblem, method: str, precision: str, device: str) -> None:
         self.problem, self.method, self.precision = problem, method, precision
+        self.device = device
 
     def setup(self) -> Callable[[], None]:
-        self.model = ours_model(self.problem, self.method, self.precision)
+        self.model = ours_model(self.problem, self.method, self.precision, self.device)
         return ours_epoch(self.model, self.problem.X)
 
     def report(self) -> dict[str, float]:
@@ -180,8 +186,12 @@ def zipf_rows(rows: int, features: int, density: float, seed: int = 0) -> sp.csr
     return sp.vstack(blocks, format="csr").astype(np.float32)
 
 
-def _problem(X: np.ndarray, start: tuple[np.ndarray, ...], batch: int, k: int) -> RBMProblem:
+def _problem(
+    X: np.ndarray, start: tuple[np.ndarray, ...], batch: int, k: int, device: str = "cpu"
+) -> RBMProblem:
     rows = batch * BATCHES_PER_CALL.get(batch, max(1, 8192 // batch))
+    if device == "cuda":
+        rows = ROWS_ON_GPU // batch * batch
     data = np.ascontiguousarray(X[np.arange(rows) % len(X)])
     W, b, c = start
     return RBMProblem(data, W, b, c, batch, k, LEARNING_RATE)
@@ -193,10 +203,14 @@ def _problem(X: np.ndarray, start: tuple[np.ndarray, ...], batch: int, k: int) -
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``unsupfast bench rbm``."""
     parser.add_argument(
-        "--what", nargs="+", choices=("cd", "pcd", "csr"), default=["cd", "pcd", "csr"]
+        "--what",
+        nargs="+",
+        choices=("cd", "pcd", "csr", "large", "ais"),
+        help="default: cd pcd csr; on a GPU cd large ais, which are for one only",
     )
     parser.add_argument("--k", nargs="+", type=int, default=[1, 10], help="Gibbs steps, for cd")
     parser.add_argument("--batch", nargs="+", type=int, default=[100, 1024], help="for cd")
+    parser.add_argument("--precisions", nargs="+", help="of ours, for cd (default: all)")
     parser.add_argument(
         "--peers",
         nargs="*",
@@ -220,14 +234,30 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
         results.append(result)
         print(harness.format_result(result) + "\n", flush=True)
 
-    if "cd" in args.what or "pcd" in args.what:
+    if args.device == "cuda":
+        options["peak_of"] = gpu.ceiling
+    if not args.what:
+        args.what = ["cd", "pcd", "csr"] if args.device == "cpu" else ["cd", "large", "ais"]
+    if {"cd", "pcd", "ais"} & set(args.what):
         X, source = images(10_000)
         start = start_weights(X, HIDDEN)
     if "cd" in args.what:
         for k in args.k:
             for batch in args.batch:
-                problem = _problem(X, start, batch, k)
+                problem = _problem(X, start, batch, k, args.device)
                 done(_cd(problem, source, args, threads, options))
+    if "large" in args.what:
+        rows = (np.random.default_rng(0).random((16 * 4096, 4096)) < 0.2).astype(np.float32)
+        W = np.random.default_rng(1).normal(0, 0.01, (4096, 4096)).astype(np.float32)
+        zeros = np.zeros(4096, np.float32)
+        problem = RBMProblem(rows, W, zeros, zeros.copy(), 4096, 1, LEARNING_RATE)
+        done(_cd(problem, "Bernoulli(0.2)", args, threads, options))
+    if "ais" in args.what:
+        chains, temperatures = 1000, 10_000
+        problem = _problem(X, start, 1024, 1)
+        contenders = gpu.ais_contenders(problem, chains, temperatures)
+        title = f"AIS, 784x{HIDDEN}, {chains} chains, {temperatures} temperatures"
+        done(harness.measure(contenders, title=title, unit="chain temperatures", **options))
     if "pcd" in args.what:
         done(_pcd(_problem(X, start, 100, 1), source, args, options))
     if "csr" in args.what and not args.only_peers:
@@ -259,12 +289,17 @@ def _cd(
 ) -> Result:
     contenders: list[Contender] = []
     if not args.only_peers:
-        contenders += ours_contenders(problem)
+        wanted = args.precisions or ("float32", "bfloat16", "int16")
+        contenders += ours_contenders(problem, precisions=tuple(wanted), device=args.device)
     if {"torch", "compile"} & set(args.peers):
-        contenders += peers.torch_contenders(problem, threads, compiled="compile" in args.peers)
+        contenders += peers.torch_contenders(
+            problem, threads, compiled="compile" in args.peers, device=args.device
+        )
     if "jax" in args.peers:
         contenders += peers.jax_contenders(problem)
-    title = f"CD-{problem.k}, 784x{HIDDEN}, batch {problem.batch}, {source}"
+    title = (
+        f"CD-{problem.k}, {'x'.join(map(str, problem.W.shape))}, batch {problem.batch}, {source}"
+    )
     result = harness.measure(contenders, title=title, **options)
     result.info.update(_facts(problem, source))
     return result
