@@ -56,6 +56,20 @@ struct Operands {
     int64_t right_piece, right_depth;
 };
 
+// Which pieces are multiplied, smallest products first.
+template <class S>
+struct Pairs {
+    static constexpr int count = S::right == 1 ? 1 : S::bits ? 3 : 6;
+    static USF_MAP int left(int i) {
+        constexpr int all[6] = {0, 1, 2, 0, 1, 0};
+        return count == 6 ? all[i] : 0;
+    }
+    static USF_MAP int right(int i) {
+        constexpr int all[6] = {2, 1, 0, 1, 0, 0};
+        return count == 6 ? all[i] : count - 1 - i;
+    }
+};
+
 // Which tile comes when: bands of a few tiles down, from left to right, so that the blocks that run at the same
 // time share rows and columns.
 template <class S>
@@ -220,20 +234,6 @@ struct BitFragments {
                 a[f][s][3] = pair<3>(even, odd);
             }
         }
-    }
-};
-
-// Which pieces are multiplied, smallest products first.
-template <class S>
-struct Pairs {
-    static constexpr int count = S::right == 1 ? 1 : S::bits ? 3 : 6;
-    static USF_MAP int left(int i) {
-        constexpr int all[6] = {0, 1, 2, 0, 1, 0};
-        return count == 6 ? all[i] : 0;
-    }
-    static USF_MAP int right(int i) {
-        constexpr int all[6] = {2, 1, 0, 1, 0, 0};
-        return count == 6 ? all[i] : count - 1 - i;
     }
 };
 
@@ -443,12 +443,14 @@ __global__ void __launch_bounds__(S::threads, S::groups > 1 ? 1 : 2)
 #endif
 }
 
-// Enough slices of k to give most multiprocessors of a large GPU two blocks; three steps each at least.
+// Slices of k for products of few tiles and much work in each: what is saved has to outweigh some microseconds of
+// meeting, the more so where two blocks share a multiprocessor. Bounds measured on an H200.
 template <class S>
 int slices_of(const Operands& p) {
-    const int64_t tiles = Tiles<S>(p.m, p.n).count(), steps = (p.k + S::span - 1) / S::span;
+    const int64_t tiles = Tiles<S>(p.m, p.n).count(), work = (p.k + 15) / 16 * Pairs<S>::count;
     int slices = 1;
-    while (slices < 8 && tiles * slices * 2 <= 264 && steps >= slices * 2 * 3) slices *= 2;
+    while (slices < 8 && tiles * slices * 2 <= 264 && work > slices * (tiles * slices * 2 <= 132 ? 100 : 250))
+        slices *= 2;
     return slices;
 }
 
@@ -504,7 +506,7 @@ inline bool available() {
 }
 
 //                  left right frags cols groups apart span stages cluster
-using Bits = Shape<0, 1, 2, 128, 2, true, 64, 5, 2>;
+using Bits = Shape<0, 1, 2, 128, 2, true, 64, 5, 1>;
 using Rounded = Shape<1, 1, 1, 256, 2, false, 64, 4, 2>;
 using BitsFloat = Shape<0, 3, 1, 128, 2, false, 64, 3, 2>;
 using Float = Shape<3, 3, 1, 128, 2, false, 32, 4, 2>;
