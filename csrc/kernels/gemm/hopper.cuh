@@ -56,6 +56,20 @@ struct Operands {
     int64_t right_piece, right_depth;
 };
 
+// Which pieces are multiplied, smallest products first.
+template <class S>
+struct Pairs {
+    static constexpr int count = S::right == 1 ? 1 : S::bits ? 3 : 6;
+    static USF_MAP int left(int i) {
+        constexpr int all[6] = {0, 1, 2, 0, 1, 0};
+        return count == 6 ? all[i] : 0;
+    }
+    static USF_MAP int right(int i) {
+        constexpr int all[6] = {2, 1, 0, 1, 0, 0};
+        return count == 6 ? all[i] : count - 1 - i;
+    }
+};
+
 // Which tile comes when: bands of a few tiles down, from left to right, so that the blocks that run at the same
 // time share rows and columns.
 template <class S>
@@ -126,18 +140,22 @@ struct Ring {
     }
 };
 
-// Rows past the end of the right operand are multiplied by zeros: they must not hold a NaN. All threads.
+// Rows past the end of the right operand are multiplied by zeros: they must not hold the NaN of memory that nothing
+// has been copied to yet, in the stages that a last step may be the first to fill. All threads.
 template <class S>
 __device__ void clear_tails(const Operands& p, unsigned char* shared) {
     const int rest = int(p.right_depth % S::span);
     if (rest == 0) return;
+    const Share<S> share(p, 0);
+    const int chunks = int(share.end - share.begin), words = (S::span - rest) * 4;
     constexpr int kPanels = S::right * S::cols / 32;
-    const int words = (S::span - rest) * 4;
-    for (int i = int(threadIdx.x); i < S::rings * S::stages * kPanels * words; i += S::threads) {
-        const int panel = i / words;
-        unsigned char* at = shared + panel / kPanels * S::stage + S::right_at + panel % kPanels * S::right_panel;
-        reinterpret_cast<uint4*>(at + rest * 64)[i % words] = make_uint4(0, 0, 0, 0);
-    }
+    for (int stage = chunks - 1; stage < S::stages; stage += chunks)
+        for (int i = int(threadIdx.x); i < S::rings * kPanels * words; i += S::threads) {
+            const int panel = i / words;
+            unsigned char* at =
+                shared + panel / kPanels * S::ring + stage * S::stage + S::right_at + panel % kPanels * S::right_panel;
+            reinterpret_cast<uint4*>(at + rest * 64)[i % words] = make_uint4(0, 0, 0, 0);
+        }
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
@@ -220,20 +238,6 @@ struct BitFragments {
                 a[f][s][3] = pair<3>(even, odd);
             }
         }
-    }
-};
-
-// Which pieces are multiplied, smallest products first.
-template <class S>
-struct Pairs {
-    static constexpr int count = S::right == 1 ? 1 : S::bits ? 3 : 6;
-    static USF_MAP int left(int i) {
-        constexpr int all[6] = {0, 1, 2, 0, 1, 0};
-        return count == 6 ? all[i] : 0;
-    }
-    static USF_MAP int right(int i) {
-        constexpr int all[6] = {2, 1, 0, 1, 0, 0};
-        return count == 6 ? all[i] : count - 1 - i;
     }
 };
 
@@ -436,19 +440,20 @@ __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue)
 #endif
 
 template <class S, class Epilogue>
-__global__ void __launch_bounds__(S::threads, S::groups > 1 ? 1 : 2)
+__global__ void __launch_bounds__(S::threads, 1)
     hopper_kernel(const __grid_constant__ Operands p, const __grid_constant__ Epilogue epilogue) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     run<S>(p, epilogue);
 #endif
 }
 
-// Enough slices of k to give most multiprocessors of a large GPU two blocks; three steps each at least.
+// Slices of k for products of few tiles and much work in each: what is saved has to outweigh the microseconds that
+// meeting takes, and a large GPU has about 132 multiprocessors. Measured on an H200.
 template <class S>
 int slices_of(const Operands& p) {
-    const int64_t tiles = Tiles<S>(p.m, p.n).count(), steps = (p.k + S::span - 1) / S::span;
+    const int64_t tiles = Tiles<S>(p.m, p.n).count(), work = (p.k + 15) / 16 * Pairs<S>::count;
     int slices = 1;
-    while (slices < 8 && tiles * slices * 2 <= 264 && steps >= slices * 2 * 3) slices *= 2;
+    while (slices < 8 && tiles * slices * 2 <= 132 && work > slices * 100) slices *= 2;
     return slices;
 }
 
@@ -504,14 +509,14 @@ inline bool available() {
 }
 
 //                  left right frags cols groups apart span stages cluster
-using Bits = Shape<0, 1, 2, 128, 2, true, 64, 5, 2>;
+using Bits = Shape<0, 1, 2, 128, 2, true, 64, 5, 1>;
 using Rounded = Shape<1, 1, 1, 256, 2, false, 64, 4, 2>;
 using BitsFloat = Shape<0, 3, 1, 128, 2, false, 64, 3, 2>;
 using Float = Shape<3, 3, 1, 128, 2, false, 32, 4, 2>;
-using SmallBits = Shape<0, 1, 1, 64, 1, false, 64, 8, 1>;
-using SmallRounded = Shape<1, 1, 1, 64, 1, false, 64, 6, 1>;
-using SmallBitsFloat = Shape<0, 3, 1, 64, 1, false, 64, 3, 1>;
-using SmallFloat = Shape<3, 3, 1, 64, 1, false, 32, 4, 1>;
+using SmallBits = Shape<0, 1, 1, 64, 1, false, 64, 16, 1>;
+using SmallRounded = Shape<1, 1, 1, 64, 1, false, 64, 12, 1>;
+using SmallBitsFloat = Shape<0, 3, 1, 64, 1, false, 64, 8, 1>;
+using SmallFloat = Shape<3, 3, 1, 64, 1, false, 32, 8, 1>;
 
 // Large tiles where they keep most multiprocessors busy.
 template <class Large, class Small, class Epilogue>

@@ -187,16 +187,33 @@ void pack_bits(const PackBits& p, const Launch& launch) {
     start(launch, (p.count * bit_words(p.cols) + 7) / 8, 256, pack_bits_kernel<T>, p);
 }
 
-// A warp a square of 32 x 32 bits.
-__global__ void __launch_bounds__(32) turn_bits_kernel(const __grid_constant__ TurnBits p) {
-    const int lane = int(threadIdx.x);
+// A block takes 32 squares of 32 x 32 bits below each other, so that a row of what it writes is 32 words.
+constexpr int kBitSquares = 32, kBitWarps = 8;
+
+__global__ void __launch_bounds__(kBitWarps * 32) turn_bits_kernel(const __grid_constant__ TurnBits p) {
+    __shared__ uint32_t turned[32][kBitSquares + 1];
+    const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
     const int64_t in = (p.cols + 31) / 32, out = (p.rows + 31) / 32;
-    const int64_t word = blockIdx.x % in, block = blockIdx.x / in, row = block * 32 + lane;
-    const uint32_t source = row < p.rows ? p.src[row * in + word] : 0u;
-    for (int c = 0; c < 32; ++c) {
-        const uint32_t column = __ballot_sync(0xffffffffu, source >> c & 1u);
-        if (lane == c && word * 32 + c < p.cols) p.dst[(word * 32 + c) * out + block] = column;
+    const int64_t word = blockIdx.x % in, first = blockIdx.x / in * kBitSquares;
+    uint32_t source[kBitSquares / kBitWarps];
+#pragma unroll
+    for (int i = 0; i < kBitSquares / kBitWarps; ++i) {
+        const int64_t row = (first + i * kBitWarps + warp) * 32 + lane;
+        source[i] = row < p.rows ? p.src[row * in + word] : 0u;
     }
+#pragma unroll
+    for (int i = 0; i < kBitSquares / kBitWarps; ++i) {
+        uint32_t mine = 0;
+#pragma unroll
+        for (int c = 0; c < 32; ++c) {
+            const uint32_t column = __ballot_sync(0xffffffffu, source[i] >> c & 1u);
+            if (lane == c) mine = column;
+        }
+        turned[lane][i * kBitWarps + warp] = mine;
+    }
+    __syncthreads();
+    for (int c = warp; c < 32 && word * 32 + c < p.cols; c += kBitWarps)
+        if (first + lane < out) p.dst[(word * 32 + c) * out + first + lane] = turned[c][lane];
 }
 
 }  // namespace
@@ -206,7 +223,8 @@ USF_CUDA_KERNEL_BY_DTYPE(PackPanels, cuda::pack_panels)
 USF_CUDA_KERNEL_BY_DTYPE(TurnPanels, cuda::turn_panels)
 USF_CUDA_KERNEL_BY_DTYPE(PackBits, cuda::pack_bits)
 USF_KERNEL(cuda, TurnBits) {
-    cuda::start(launch, bit_words(p.cols) * bit_words(p.rows), 32, cuda::turn_bits_kernel, p);
+    const int64_t squares = (bit_words(p.rows) + cuda::kBitSquares - 1) / cuda::kBitSquares;
+    cuda::start(launch, bit_words(p.cols) * squares, cuda::kBitWarps * 32, cuda::turn_bits_kernel, p);
 }
 
 }  // namespace unsupfast

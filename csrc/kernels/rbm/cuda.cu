@@ -19,8 +19,9 @@ __device__ __forceinline__ float quick_sigmoid(float x) {
 __device__ __forceinline__ double quick_sigmoid(double x) { return sigmoid(x); }
 
 // The four columns of a thread are the four words of one Philox block: one block of random numbers for four
-// samples, and nothing to exchange between lanes.
-template <class T>
+// samples, and nothing to exchange between lanes. `kBits`: Bernoulli units whose samples are bits, without the
+// branches of the others, as training asks for them.
+template <class T, bool kBits>
 struct GibbsEpilogue {
     int64_t m, n;
     const T *bias, *sigma;
@@ -36,31 +37,21 @@ struct GibbsEpilogue {
     __device__ void store_word(int64_t row, int64_t panel, uint32_t word) const {
         bits[row * ((n + 31) / 32) + panel] = word;
     }
-    struct Loaded {
-        T bias[4] = {};
-    };
-    __device__ Loaded load(int64_t, int64_t panel, int b) const {
-        const int64_t first = panel * kPanel + b;
-        Loaded loaded;
-#pragma unroll
-        for (int w = 0; w < 4; ++w)
-            if (first + column_of(0, w) < n) loaded.bias[w] = bias[first + column_of(0, w)];
-        return loaded;
-    }
-    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], const Loaded& loaded,
-                            uint32_t& word) const {
-        const bool samples = sample || bits;
-        Philox4 random = {};
-        if (samples && !draw.given)
-            random = philox(draw.seed, uint32_t(panel) * 8u + uint32_t(b), draw.first_row + uint32_t(row),
-                            step_of(draw), draw.stream);
+    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], Nothing, uint32_t& word) const {
         const int64_t first = panel * kPanel + b, at = row * n + first;
         const int left = int(min(n - first, kPanel));
+        const bool samples = bits || (!kBits && sample);
         T x[4], centre[4], terms(0);
 #pragma unroll
+        for (int w = 0; w < 4; ++w) x[w] = column_of(0, w) < left ? bias[first + column_of(0, w)] : T(0);
+        Philox4 random = {};
+        if (samples && (kBits || !draw.given))
+            random = philox(draw.seed, uint32_t(panel) * 8u + uint32_t(b), draw.first_row + uint32_t(row),
+                            step_of(draw), draw.stream);
+#pragma unroll
         for (int w = 0; w < 4; ++w) {
-            x[w] = scale * sums[w] + loaded.bias[w];
-            centre[w] = gaussian ? x[w] : quick_sigmoid(x[w]);
+            x[w] = scale * sums[w] + x[w];
+            centre[w] = !kBits && gaussian ? x[w] : quick_sigmoid(x[w]);
         }
         if (partial)
 #pragma unroll
@@ -75,10 +66,14 @@ struct GibbsEpilogue {
 #pragma unroll
         for (int w = 0; w < 4; ++w) {
             const int c = column_of(0, w);
-            if (c >= left) continue;
-            const T u = draw.given ? rounded_down<T>(draw.given[at + c]) : T(uniform_from_bits(random.word[w]));
-            if (sample) sample[at + c] = gaussian ? centre[w] + sigma[first + c] * probit(u) : T(u < centre[w]);
-            if (u < centre[w]) word |= 1u << (b + c);
+            if constexpr (kBits) {
+                const bool on = T(uniform_from_bits(random.word[w])) < centre[w];
+                word |= uint32_t(on && c < left) << (b + c);
+            } else if (c < left) {
+                const T u = draw.given ? rounded_down<T>(draw.given[at + c]) : T(uniform_from_bits(random.word[w]));
+                if (sample) sample[at + c] = gaussian ? centre[w] + sigma[first + c] * probit(u) : T(u < centre[w]);
+                if (u < centre[w]) word |= 1u << (b + c);
+            }
         }
         return terms;
     }
@@ -90,10 +85,16 @@ void half_step(const HalfStep& p, const Launch& launch) {
     T* partial = nullptr;
     if (p.log_partition)
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.n) * p.m) * sizeof(T)));
-    multiply<T>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
-                GibbsEpilogue<T>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma), T(p.scale),
-                                 T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
-                                 static_cast<T*>(p.sample), partial, p.bits, p.draw});
+    const auto run = [&]<bool kBits>(std::bool_constant<kBits>) {
+        multiply<T>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
+                    GibbsEpilogue<T, kBits>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma),
+                                            T(p.scale), T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
+                                            static_cast<T*>(p.sample), partial, p.bits, p.draw});
+    };
+    if (p.unit == Unit::bernoulli && !p.sample && !p.draw.given)
+        run(std::true_type());
+    else
+        run(std::false_type());
     if (partial) sum_partials<T>(launch, partial, panels(p.n), p.m, T(1), static_cast<T*>(p.log_partition));
 }
 
