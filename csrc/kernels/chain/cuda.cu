@@ -310,7 +310,7 @@ __device__ __forceinline__ float small_softplus_step(float d, float mean) {
     const float y = mean * e;
     return -y * (1.f - y * (0.5f - y * (1.f / 3 - y * (0.25f - y * (0.2f - y * (1.f / 6))))));
 }
-__device__ __forceinline__ float softplus_step(float x, float d) {
+__device__ __forceinline__ float large_softplus_step(float x, float d) {
     const float z = x - d;
     return fmaxf(x, 0.f) - fmaxf(z, 0.f) + __logf(1.f + exp_minus(fabsf(x))) - __logf(1.f + exp_minus(fabsf(z)));
 }
@@ -425,12 +425,14 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
         }
         drawn |= on << 2 * g;
         if (kAnneal && !near) {
-            if (__any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep))) {
+            // the vote saves time and changes nothing: each unit goes by its own step
+            const bool large = __any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep));
 #pragma unroll
-                for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += softplus_step(x[at], step_share * x[at]);
-            } else {
-#pragma unroll
-                for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += small_softplus_step(step_share * x[at], mean[at]);
+            for (int at = 0; at < 8; ++at) {
+                const float d = step_share * x[at];
+                float term = small_softplus_step(d, mean[at]);
+                if (large && !(fabsf(d) < kSmallStep)) term = large_softplus_step(x[at], d);
+                terms[at / 2 % 2] += term;
             }
         }
         next_granule<8>(c);
