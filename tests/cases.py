@@ -493,7 +493,7 @@ def chain_case(m, near, far, steps, betas=None, large=False):
             x = v @ w + b
             log_weight += (softplus(to * x) - softplus(start * x)).sum(axis=1)
             log_weight += (to - start) * (v @ (a - a0))
-            size += (softplus(to * x) + softplus(start * x)).sum(axis=1) + np.abs(v) @ np.abs(a - a0)
+            size += (softplus(to * x) + softplus(start * x)).sum(axis=1) + v @ np.abs(a - a0)
             if to == 0:
                 continue
             step = 5 + s
