@@ -522,7 +522,7 @@ def chain_cases():
     for shape in [(1, 1, 1), (3, 33, 17), (5, 16, 65), (17, 40, 31), (0, 5, 3)]:
         for steps in (0, 1, 4):
             yield chain_case(*shape, steps)
-        yield chain_case(*shape, 5, betas=[0, 0.25, 0.375, 1, 0.5, 0])
+        yield chain_case(*shape, 6, betas=[0, 0.25, 0.375, 1, 0, 0.5, 0])
     yield chain_case(70, 150, 97, 2, large=True)
 
 

@@ -201,7 +201,7 @@ int correctness(int64_t near, int64_t far, int64_t m, DType format) {
     }
 
     // annealing up from 0 and back
-    const std::vector<double> betas{0, 0.01, 0.0101, 0.3, 0.35, 1, 0.9995, 0.5, 0};
+    const std::vector<double> betas{0, 0.01, 0.0101, 0.3, 0.35, 1, 0.9995, 0.5, 0, 0.2, 0.1, 0};
     const double* gpu_betas = to_gpu(betas);
     double* weights = to_gpu(std::vector<double>(size_t(m), 0));
     check(cudaMemcpy(near_bits, r.start.data(), near_words * 4, cudaMemcpyHostToDevice), "copy");

@@ -501,7 +501,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
     if (kAnneal) path.to = p.betas[part.begin];
     const uint16_t* of_near = states(1) + (source * kRows + in_tile) * 4 + q;
     uint32_t own = of_near[0] | uint32_t(of_near[8 * 4]) << 16;  // this lane's states of near
-    uint32_t drawn_alternations = 0;
+    uint32_t rounds = 0;                                         // in which both layers were drawn
+    bool pending = false;                                        // states of near are on their way
     for (int64_t step = part.begin; step < part.end; ++step) {
         if (kAnneal) {
             path.from = path.to;
@@ -510,8 +511,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
 #pragma unroll 1
         for (int s = 0; s < 2; ++s) {
             const Side& side = p.side[s];
-            const uint32_t received = drawn_alternations - (s == 0), other = barrier + 8 * (1 - s);
-            const bool wait = s == 1 || drawn_alternations > 0;
+            const uint32_t received = rounds - (s == 0), other = barrier + 8 * (1 - s);
+            const bool wait = s == 1 || pending;
             const uint32_t drawn = half_step<kAnneal, kPieces>(p, s == 1, step, states(1 - s) + in_tile * 4 + q,
                                                                s ? near_tiles : far_tiles, first_of(side.deal, source),
                                                                count_of(side.deal, source), row0 + in_tile, q, path,
@@ -530,10 +531,11 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
                 }
             }
         }
-        if (!kAnneal || path.to > 0) ++drawn_alternations;
+        pending = !kAnneal || path.to > 0;
+        rounds += pending;
     }
-    if (drawn_alternations) {
-        barrier_wait(barrier + 8, (drawn_alternations - 1) % 2);
+    if (pending) barrier_wait(barrier + 8, (rounds - 1) % 2);
+    if (rounds) {
         give_states(p.side[1], states(1), p.near_bits, row0, p.m, rank, blocks);
         if (p.far_bits) give_states(p.side[0], states(0), p.far_bits, row0, p.m, rank, blocks);
     }
