@@ -220,20 +220,20 @@ __device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[kBa
 }
 
 template <int kPieces>
-__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, int source, const Deal& from,
-                                         uint64_t& tile) {
-    uint32_t a[kBatch][kMost][4] = {};
+__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, int source, int most,
+                                         int full, uint64_t& tile) {
+    uint32_t a[kBatch][kMost][4];
 #pragma unroll
     for (int s = 0; s < kBatch; ++s) {
         const uint16_t* words = states + (source + s) * (kWordBytes / 2);
         const uint32_t rows[2] = {__byte_perm(words[0], 0, 0x4140), __byte_perm(words[8 * 4], 0, 0x4140)};
         expand<0>(a[s], rows);
-        if (from.most > 2) expand<2>(a[s], rows);
+        if (most > 2) expand<2>(a[s], rows);
     }
-    switch (n * kMost + from.most) {
-#define USF_CASE(N, K)                                       \
-    case N* kMost + K:                                       \
-        issue<kPieces, N, K>(c, a, source, from.full, tile); \
+    switch (n * kMost + most) {
+#define USF_CASE(N, K)                                  \
+    case N* kMost + K:                                  \
+        issue<kPieces, N, K>(c, a, source, full, tile); \
         break;
 #define USF_CASES(N) USF_CASE(N, 1) USF_CASE(N, 2) USF_CASE(N, 3) USF_CASE(N, 4)
         USF_CASES(1)
@@ -268,27 +268,24 @@ __device__ __forceinline__ void next_granule(float (&x)[kEach * kMost]) {
 }
 
 // Uniforms, times 2^24, of a lane's units of one granule in rows row and row + 8, in the order of the sums.
-__device__ __forceinline__ void draw(float (&u)[8], const Chain& p, const Side& side, int granule, int q, uint32_t row,
-                                     uint32_t step) {
-    const bool folded = granule == side.folded;
+__device__ __forceinline__ void draw(float (&u)[8], const Chain& p, int granule, bool folded, int q, uint32_t row,
+                                     uint32_t step, uint32_t stream) {
     const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
-    Philox4 r[2], more[2];
-#pragma unroll 1
-    for (int part = 0; part <= int(folded); ++part)
+    Philox4 r[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) r[i] = philox_of(p, block, row + 8u * uint32_t(i), step, stream);
+    if (folded) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-            more[i] = philox_of(p, block + 4u * uint32_t(part), row + 8u * uint32_t(i), step, side.stream);
-            if (part == 0) r[i] = more[i];
+            const Philox4 more = philox_of(p, block + 4u, row + 8u * uint32_t(i), step, stream);
+            r[i].word[2] = more.word[0];
+            r[i].word[3] = more.word[1];
         }
+    }
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        if (folded) {
-            r[i].word[2] = more[i].word[0];
-            r[i].word[3] = more[i].word[1];
-        }
+    for (int i = 0; i < 2; ++i)
 #pragma unroll
         for (int w = 0; w < 4; ++w) u[w / 2 * 4 + 2 * i + w % 2] = float(r[i].word[w] >> 8);
-    }
 }
 
 // exp(-x) and 1 / x, correct to a few units in the last place, without care for denormals
@@ -355,6 +352,13 @@ __device__ __forceinline__ void store_means(const Chain& p, const Side& side, fl
     }
 }
 
+// A parameter read once, and from then on in a register.
+template <class T>
+__device__ __forceinline__ T kept(T x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 __device__ __forceinline__ void load4(float* to, const float4* from) {
     const float4 x = *from;
     to[0] = x.x;
@@ -364,13 +368,16 @@ __device__ __forceinline__ void load4(float* to, const float4* from) {
 }
 
 // Draws n granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
-// they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply.
+// they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply: by one
+// warpgroup a turn earlier than by the other one (`late`), so that they do not want the tensor cores at the same time.
 template <bool kAnneal, int kPieces>
 __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t step, const uint16_t* states,
-                                              uint32_t tiles, int first, int n, int row, int q, Path& path, bool wait,
-                                              uint32_t barrier, uint32_t parity) {
+                                              uint32_t tiles, int first, int n, int row, int q, int late, Path& path,
+                                              bool wait, uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
-    const int sources = cluster_size() * kGroups;
+    const int sources = kept(cluster_size() * kGroups), most = kept(other.deal.most), full = kept(other.deal.full),
+              folded = kept(side.folded);
+    const uint32_t stream = kept(side.stream);
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
     const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
     float bias[4 * kMost] = {}, base[4 * kMost] = {};
@@ -385,14 +392,16 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
     uint64_t tile = tile_descriptor(tiles);
     int source = -kBatch;  // the first turn comes before the states do
 #pragma unroll 1
-    for (int turn = 0; turn < n || source < sources; ++turn, source += kBatch) {
+    for (int turn = 0; turn - late < n || source < sources; ++turn, source += kBatch) {
         if (turn == 1 && wait) barrier_wait(barrier, parity);
-        if (turn > 0 && source < sources) multiply<kPieces>(c, n, states, source, other.deal, tile);
-        if (turn < n) {
+        if (turn > 0 && source < sources) multiply<kPieces>(c, n, states, source, most, full, tile);
+        const int g = turn - late;
+        if (g >= 0 && g < n) {
             float fresh[8];
-            draw(fresh, p, side, first + turn, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
+            draw(fresh, p, first + g, first + g == folded, q, p.first_row + uint32_t(row),
+                 p.first_step + uint32_t(step), stream);
 #pragma unroll
-            for (int i = 0; i < kSums; ++i) u[i] = i / 8 == turn ? fresh[i % 8] : u[i];  // registers have no index
+            for (int i = 0; i < kSums; ++i) u[i] = i / 8 == g ? fresh[i % 8] : u[i];  // registers have no index
         }
         wgmma_wait<0>();
     }
@@ -515,8 +524,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
             const bool wait = s == 1 || pending;
             const uint32_t drawn = half_step<kAnneal, kPieces>(p, s == 1, step, states(1 - s) + in_tile * 4 + q,
                                                                s ? near_tiles : far_tiles, first_of(side.deal, source),
-                                                               count_of(side.deal, source), row0 + in_tile, q, path,
-                                                               wait, other, received % 2);
+                                                               count_of(side.deal, source), row0 + in_tile, q, group,
+                                                               path, wait, other, received % 2);
             if (wait && threadIdx.x == 0) barrier_expect(other, uint32_t(sources * kWordBytes));
             if (s == 1 || !kAnneal || path.to > 0)
                 send(drawn, start + side.bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q,
