@@ -417,7 +417,7 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
     const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
     float terms[2] = {0, 0};
     uint32_t drawn = 0;
-#pragma unroll(kAnneal ? 1 : kMost)
+#pragma unroll
     for (int g = 0; g < kMost; ++g) {
         if (g == n) break;
         uint32_t on = 0;
@@ -435,13 +435,16 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
         drawn |= on << 2 * g;
         if (kAnneal && !near) {
             // the vote saves time and changes nothing: each unit goes by its own step
-            const bool large = __any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep));
+            if (__any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep))) {
 #pragma unroll
-            for (int at = 0; at < 8; ++at) {
-                const float d = step_share * x[at];
-                float term = small_softplus_step(d, mean[at]);
-                if (large && !(fabsf(d) < kSmallStep)) term = large_softplus_step(x[at], d);
-                terms[at / 2 % 2] += term;
+                for (int at = 0; at < 8; ++at) {
+                    const float d = step_share * x[at];
+                    terms[at / 2 % 2] +=
+                        fabsf(d) < kSmallStep ? small_softplus_step(d, mean[at]) : large_softplus_step(x[at], d);
+                }
+            } else {
+#pragma unroll
+                for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += small_softplus_step(step_share * x[at], mean[at]);
             }
         }
         next_granule<8>(c);
