@@ -93,6 +93,21 @@ __device__ __forceinline__ uint32_t piece_of(float x, int piece) {
     return rounded;
 }
 
+// Rows i, which is even, and i + 1 of a column of panels.
+__device__ __forceinline__ void load_pair(const Arrange& a, int which, int64_t stored, int column, int i, bool both,
+                                          float (&x)[2]) {
+    const int64_t at = (column / 32 * stored + i) * 32 + column % 32;
+    if (a.format == DType::bf16) {
+        const uint32_t word = static_cast<const uint32_t*>(a.panels[which])[at / 64 * 32 + column % 32];
+        x[0] = __uint_as_float(word << 16);
+        x[1] = __uint_as_float(word & 0xffff0000u);
+    } else {
+        const float* p = static_cast<const float*>(a.panels[which]) + at;
+        x[0] = p[0];
+        if (both) x[1] = p[32];
+    }
+}
+
 // A thread writes 16 bytes: eight steps of k of one column. Biases follow the tiles.
 __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Chain p, const Arrange a, int pieces) {
     const int which = int(blockIdx.x % 2);
@@ -107,17 +122,13 @@ __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Ch
         const int unit = unit_of(side.units, granule, row % 8 / 2, row % 2 + 2 * (row / 16)), half = row / 8 % 2;
         const int64_t stored = panel_depth(a.format, side.other);
         float x[8];
-        for (int e = 0; e < 8; ++e) {
-            const int i = unit_of(side.other, k, e / 2, e % 2 + 2 * half);
-            x[e] = 0;
-            if (i >= side.other || unit >= side.units) continue;
-            if (a.format == DType::bf16)
-                x[e] =
-                    __uint_as_float(uint32_t(static_cast<const uint16_t*>(
-                                        a.panels[which])[((unit / 32 * stored + i) / 2 * 32 + unit % 32) * 2 + i % 2])
-                                    << 16);
-            else
-                x[e] = static_cast<const float*>(a.panels[which])[(unit / 32 * stored + i) * 32 + unit % 32];
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {  // two lanes q at a time: neighbours along k
+            const int q = e / 2 * 2, i = unit_of(side.other, k, q, e % 2 + 2 * half);
+            float two[2] = {0, 0};
+            if (i < side.other && unit < side.units) load_pair(a, which, stored, unit, i, i + 1 < side.other, two);
+            x[2 * q + e % 2] = two[0];
+            x[2 * q + 2 + e % 2] = two[1];
         }
         if (half)  // see expand()
             for (float& value : x) value *= 0x1p64f;
