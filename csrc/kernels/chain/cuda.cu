@@ -581,6 +581,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
         }
         cluster_sync();
     }
+#else
+    __trap();
 #endif
 }
 
@@ -602,6 +604,13 @@ int shared_bytes(int far, int near, int pieces, int blocks, Chain* p) {
     }
     if (p) p->barriers_at = uint32_t(at);
     return at + kBarrierBytes;
+}
+
+bool is_hopper() {
+    int device = 0, major = 0;
+    check(cudaGetDevice(&device), "asking for the current GPU");
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "asking for the capability");
+    return major == 9;
 }
 
 constexpr int kLargestCluster = 16, kPortableCluster = 8;
@@ -661,7 +670,8 @@ void chain(const GibbsChain& g, const Launch& launch) {
     if (g.m == 0 || g.steps == 0) return;
     const int64_t tiles = (g.m + kRows - 1) / kRows;
     const int blocks = g.dtype == DType::f32 ? cluster_for(g.near, g.far, g.format, tiles, multiprocessors()) : 0;
-    if (blocks == 0) throw std::runtime_error("CUDA: layers of these sizes are too large for one chain kernel");
+    if (blocks == 0 || !is_hopper())
+        throw std::runtime_error("CUDA: no chain kernel for layers of these sizes and types on this GPU");
     const int pieces = pieces_of(g.format);
 
     Chain p = {};
@@ -717,7 +727,9 @@ void chain(const GibbsChain& g, const Launch& launch) {
 }  // namespace
 }  // namespace cuda
 
-bool chain_fits_cuda(int64_t near, int64_t far, DType format) { return cuda::cluster_for(near, far, format, 1, 1) > 0; }
+bool chain_fits_cuda(int64_t near, int64_t far, DType format) {
+    return cuda::is_hopper() && cuda::cluster_for(near, far, format, 1, 1) > 0;
+}
 
 USF_KERNEL(cuda, GibbsChain) { cuda::chain(p, launch); }
 
