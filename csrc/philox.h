@@ -42,4 +42,10 @@ USF_HD float philox_uniform(uint64_t seed, uint32_t unit, uint32_t row, uint32_t
     return uniform_from_bits(r.word[unit % 32 / 8]);
 }
 
+// The step of a Draw (kernels/rbm/op.h) whose clock may lie in memory, for work that is recorded once and done often.
+template <class D>
+USF_HD uint32_t step_of(const D& draw) {
+    return draw.clock ? draw.step + *draw.clock : draw.step;
+}
+
 }  // namespace unsupfast

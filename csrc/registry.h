@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/runtime.h"
+#include "device.h"
 #include "kernel.h"
 #include "parallel.h"
 
@@ -34,10 +36,17 @@ Backend best_isa();
 Backend active_isa();
 void set_isa(const std::string& name);
 
+// The memory that p points to lies on `device`. On a GPU this returns before the work is done.
 template <class P>
-void run(const P& p, const Launch& launch = cpu_launch()) {
+void run(const P& p, Device device = {}) {
+    if (device.is_gpu()) {
+        const cuda::KernelScope scope(device.gpu);
+        if (Kernel<P> kernel = table<P>()[size_t(Backend::cuda)]) return kernel(p, cuda_launch(device.gpu));
+        if (!cuda::kSimulated) throw std::logic_error("an operation has no CUDA kernel");
+        return run(p);
+    }
     for (int b = int(active_isa()); b >= 0; --b)
-        if (Kernel<P> kernel = table<P>()[size_t(b)]) return kernel(p, launch);
+        if (Kernel<P> kernel = table<P>()[size_t(b)]) return kernel(p, cpu_launch());
     throw std::logic_error("an operation has no kernel on this processor");
 }
 

@@ -1,6 +1,6 @@
-// Chains of Gibbs sampling over NumPy arrays, for tests: operands are packed, one kernel is run.
+// Chains of Gibbs sampling for tests: operands are packed, one kernel is run.
 #include "array.h"
-#include "bind/common.h"
+#include "bind/bits.h"
 #include "kernels/chain/op.h"
 #include "kernels/layout/op.h"
 #include "registry.h"
@@ -8,26 +8,23 @@
 namespace unsupfast::bind {
 namespace {
 
-Array packed(int64_t k, int64_t n, const void* src, int64_t row_stride, int64_t col_stride, DType dtype, DType format) {
-    Array out(format, panel_elements(format, k, n));
-    run(PackPanels{k, n, src, row_stride, col_stride, out.data(), dtype, format});
+Array packed(const AnyArray& w, bool turned, DType dtype, DType format) {
+    const int64_t rows = w.shape(0), cols = w.shape(1);
+    Array out(format, turned ? panel_elements(format, cols, rows) : panel_elements(format, rows, cols), w.device());
+    run(turned ? PackPanels{cols, rows, w.data(), 1, cols, out.data(), dtype, format}
+               : PackPanels{rows, cols, w.data(), cols, 1, out.data(), dtype, format},
+        w.device());
     return out;
 }
 
-py::array_t<bool> booleans(const std::vector<uint32_t>& bits, int64_t m, int64_t n) {
-    py::array_t<bool> out({m, n});
-    for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = 0; j < n; ++j)
-            out.mutable_data()[i * n + j] = bits[size_t(i * bit_words(n) + j / 32)] >> j % 32 & 1u;
-    return out;
-}
-
-py::dict gibbs_chain(const py::array_t<bool, py::array::c_style>& states, const py::array& weights,
-                     const py::array& near_bias, const py::array& far_bias, int64_t steps, const py::object& betas,
-                     const py::object& base_bias, uint64_t seed, uint32_t first_step, uint32_t near_stream,
-                     uint32_t far_stream, uint32_t first_row, const std::string& precision) {
+py::dict gibbs_chain(const AnyArray& states, const AnyArray& weights, const AnyArray& near_bias,
+                     const AnyArray& far_bias, int64_t steps, const py::object& betas, const py::object& base_bias,
+                     uint64_t seed, uint32_t first_step, uint32_t near_stream, uint32_t far_stream, uint32_t first_row,
+                     const std::string& precision) {
     const DType dtype = dtype_of(weights, "weights"), format = format_from(precision, dtype);
-    check(states.ndim() == 2 && weights.ndim() == 2 && weights.shape(0) == states.shape(1),
+    const Device device = weights.device();
+    check(is_boolean(states) && states.device() == device && states.ndim() == 2 && weights.ndim() == 2 &&
+              weights.shape(0) == states.shape(1),
           "states and weights do not fit");
     check(steps >= 0, "steps is negative");
     GibbsChain p{};
@@ -35,25 +32,22 @@ py::dict gibbs_chain(const py::array_t<bool, py::array::c_style>& states, const 
     p.near = weights.shape(0);
     p.far = weights.shape(1);
     p.steps = steps;
-    contiguous(weights, "weights", dtype, {p.near, p.far});
-    p.near_bias = contiguous(near_bias, "near_bias", dtype, {p.near}).data();
-    p.far_bias = contiguous(far_bias, "far_bias", dtype, {p.far}).data();
-    const Array to_far = packed(p.near, p.far, weights.data(), p.far, 1, dtype, format),
-                to_near = packed(p.far, p.near, weights.data(), 1, p.far, dtype, format);
+    contiguous(weights, "weights", dtype, {p.near, p.far}, device);
+    p.near_bias = contiguous(near_bias, "near_bias", dtype, {p.near}, device).data();
+    p.far_bias = contiguous(far_bias, "far_bias", dtype, {p.far}, device).data();
+    const Array to_far = packed(weights, false, dtype, format), to_near = packed(weights, true, dtype, format);
     p.to_far = to_far.data();
     p.to_near = to_near.data();
-    std::vector<uint32_t> near(size_t(p.m * bit_words(p.near)) + 1), far(size_t(p.m * bit_words(p.far)) + 1);
-    for (int64_t i = 0; i < p.m; ++i)
-        for (int64_t j = 0; j < p.near; ++j)
-            near[size_t(i * bit_words(p.near) + j / 32)] |= uint32_t(states.data()[i * p.near + j]) << j % 32;
-    py::array mean = new_array(dtype, {p.m, p.near}), log_weight = new_array(DType::f64, {p.m});
-    std::memset(log_weight.mutable_data(), 0, size_t(log_weight.nbytes()));
+    const Bits near = packed_bits(states), far(p.m, p.far, device);
+    AnyArray mean = new_array(dtype, {p.m, p.near}, device), log_weight = new_array(DType::f64, {p.m}, device);
+    log_weight.clear();
     p.near_bits = near.data();
     p.far_bits = far.data();
     p.near_mean = mean.mutable_data();
     if (!betas.is_none()) {
-        p.betas = static_cast<const double*>(contiguous(betas, "betas", DType::f64, {steps + 1}).data());
-        p.base_bias = contiguous(base_bias, "base_bias", dtype, {p.near}).data();
+        p.betas = static_cast<const double*>(
+            contiguous(betas.cast<AnyArray>(), "betas", DType::f64, {steps + 1}, device).data());
+        p.base_bias = contiguous(base_bias.cast<AnyArray>(), "base_bias", dtype, {p.near}, device).data();
         p.log_weight = static_cast<double*>(log_weight.mutable_data());
     }
     p.seed = seed;
@@ -65,11 +59,11 @@ py::dict gibbs_chain(const py::array_t<bool, py::array::c_style>& states, const 
     p.format = format;
     {
         py::gil_scoped_release release;
-        run(p);
+        run(p, device);
     }
     py::dict out;
-    out["near"] = booleans(near, p.m, p.near);
-    if (steps > 0) out["far"] = booleans(far, p.m, p.far);
+    out["near"] = unpacked_bits(near, p.m, p.near);
+    if (steps > 0) out["far"] = unpacked_bits(far, p.m, p.far);
     if (steps > 0 && !p.betas) out["mean"] = mean;
     if (p.betas) out["log_weight"] = log_weight;
     return out;

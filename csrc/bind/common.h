@@ -1,36 +1,33 @@
 // What the binding files share: dtypes, checked arrays, and calling Python from long loops.
 #pragma once
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <chrono>
 #include <functional>
 #include <string>
 
+#include "bind/any_array.h"
 #include "kernels/rbm/op.h"
-#include "memory.h"
 
 namespace unsupfast::bind {
 
-namespace py = pybind11;
-
-inline DType dtype_of(const py::array& a, const char* name) {
-    if (a.dtype().equal(py::dtype::of<float>())) return DType::f32;
-    if (a.dtype().equal(py::dtype::of<double>())) return DType::f64;
+inline DType dtype_of(const AnyArray& a, const char* name) {
+    switch (a.dtype().num()) {
+        case py::dtype::num_of<float>():
+            return DType::f32;
+        case py::dtype::num_of<double>():
+            return DType::f64;
+        default:
+            break;
+    }
     throw py::type_error(std::string(name) + " has dtype " + py::str(a.dtype()).cast<std::string>() +
                          "; expected float32 or float64");
 }
 
 inline py::dtype numpy_dtype(DType t) { return t == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>(); }
 
-// A new uninitialised array, in memory that returns to the pool with it.
-inline py::array new_array(DType t, const std::vector<int64_t>& shape) {
-    size_t bytes = size_t(element_size(t));
-    for (int64_t n : shape) bytes *= size_t(n);
-    void* data = take_memory(bytes);
-    const py::capsule owner(data, give_memory_back);
-    return py::array(numpy_dtype(t), std::vector<py::ssize_t>(shape.begin(), shape.end()), data, owner);
+inline AnyArray new_array(DType t, const std::vector<int64_t>& shape, Device device = {}) {
+    return AnyArray(numpy_dtype(t), shape, device);
 }
 
 inline DType dtype_from(const std::string& name, const char* argument) {
@@ -57,24 +54,31 @@ inline void check(bool ok, const std::string& message) {
     if (!ok) throw py::value_error(message);
 }
 
-inline std::string shape_of(const py::array& a) {
+inline std::string shape_of(const AnyArray& a) {
     std::string s = "(";
-    for (py::ssize_t i = 0; i < a.ndim(); ++i) s += (i ? ", " : "") + std::to_string(a.shape(i));
+    for (int64_t i = 0; i < a.ndim(); ++i) s += (i ? ", " : "") + std::to_string(a.shape(i));
     return s + ")";
 }
 
-// A C-contiguous array of the given dtype and shape (-1: any), or a ValueError/TypeError naming it.
-inline const py::array& contiguous(const py::array& a, const char* name, DType dtype, std::vector<int64_t> shape) {
+// `a` if it is C-contiguous, of that dtype and shape (-1: any) and on that device, or a ValueError/TypeError naming it.
+inline AnyArray contiguous(const AnyArray& a, const char* name, DType dtype, const std::vector<int64_t>& shape,
+                           Device device = {}) {
     if (dtype_of(a, name) != dtype) throw py::type_error(std::string(name) + " has the wrong dtype");
-    bool ok = a.ndim() == py::ssize_t(shape.size()) && (a.flags() & py::array::c_style);
-    std::string expected;
-    for (size_t i = 0; i < shape.size(); ++i) {
-        ok = ok && (shape[i] < 0 || a.shape(py::ssize_t(i)) == shape[i]);
-        expected += (i ? ", " : "") + (shape[i] < 0 ? std::string("n") : std::to_string(shape[i]));
+    if (a.device() != device) {
+        const auto place = [](Device d) {
+            return d.is_gpu() ? "GPU " + std::to_string(d.gpu) : std::string("the CPU");
+        };
+        throw py::value_error(std::string(name) + " is on " + place(a.device()) + "; expected an array on " +
+                              place(device));
     }
-    check(ok, std::string(name) + " has shape " + shape_of(a) + "; expected a C-contiguous array of shape (" +
-                  expected + ")");
-    return a;
+    bool ok = a.ndim() == int64_t(shape.size()) && a.is_contiguous();
+    for (size_t i = 0; i < shape.size() && ok; ++i) ok = shape[i] < 0 || a.shape(int64_t(i)) == shape[i];
+    if (ok) return a;
+    std::string expected;
+    for (size_t i = 0; i < shape.size(); ++i)
+        expected += (i ? ", " : "") + (shape[i] < 0 ? std::string("n") : std::to_string(shape[i]));
+    throw py::value_error(std::string(name) + " has shape " + shape_of(a) +
+                          "; expected a C-contiguous array of shape (" + expected + ")");
 }
 
 inline Unit unit_from(const std::string& kind, const std::string& name) {
@@ -97,10 +101,24 @@ struct CsrArgument {
     const int32_t* indices;
     const void* values;
     py::object owner;
+    Device device;
 };
 
 inline CsrArgument csr_argument(const py::tuple& t, DType dtype, int64_t cols, const std::string& name) {
     check(t.size() == 3, name + ": CSR is (indptr, indices, values)");
+    if (py::isinstance<GpuArray>(t[2])) {  // checked before it was copied there
+        const AnyArray values{py::object(t[2])}, indices{py::object(t[1])}, indptr{py::object(t[0])};
+        contiguous(values, name.c_str(), dtype, {-1}, values.device());
+        check(indptr.itemsize() == 8 && indices.itemsize() == 4 && indices.size() == values.size() &&
+                  indices.device() == values.device() && indptr.device() == values.device(),
+              name + ": CSR arrays on a GPU do not fit each other");
+        return {indptr.size() - 1,
+                static_cast<const int64_t*>(indptr.data()),
+                static_cast<const int32_t*>(indices.data()),
+                values.data(),
+                t,
+                values.device()};
+    }
     const auto indptr = py::array_t<int64_t, py::array::c_style>::ensure(t[0]);
     const auto indices = py::array_t<int32_t, py::array::c_style>::ensure(t[1]);
     const auto values = py::array::ensure(t[2], py::array::c_style);
@@ -115,7 +133,7 @@ inline CsrArgument csr_argument(const py::tuple& t, DType dtype, int64_t cols, c
         for (int64_t e = p[i]; e < p[i + 1]; ++e)
             check(j[e] >= 0 && j[e] < cols && (e == p[i] || j[e - 1] < j[e]),
                   name + ": CSR indices are out of range or not strictly increasing within a row");
-    return {n, p, j, values.data(), py::make_tuple(indptr, indices, values)};
+    return {n, p, j, values.data(), py::make_tuple(indptr, indices, values), {}};
 }
 
 // Wraps a function that returns an array of n uniforms for a loop that runs without the GIL.

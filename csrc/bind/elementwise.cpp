@@ -1,5 +1,5 @@
-// Elementwise functions and reductions over NumPy arrays, generated from the table. They are called often and on
-// small arrays, so the way from an array to the kernel is short: NumPy's structures are read as they are, and what
+// Elementwise functions and reductions over arrays on any device, generated from the table. They are called often and
+// on small arrays, so the way from an array to the kernel is short: NumPy's structures are read as they are, and what
 // is no plain array of float32 or float64 is made one first (`ready`).
 #include "bind/common.h"
 #include "kernels/elementwise/op.h"
@@ -11,6 +11,7 @@ namespace {
 
 using Numpy = py::detail::npy_api;
 constexpr int kAxes = 64;              // NumPy's most
+constexpr int kGpuAxes = 8;            // ours on a GPU
 constexpr size_t kPooled = 1 << 16;    // bytes from which results live in the pool
 constexpr int64_t kRelease = 1 << 15;  // elements from which Python may go on meanwhile
 
@@ -23,8 +24,8 @@ struct Operand {
     const py::ssize_t *shape = nullptr, *strides = nullptr;  // strides in bytes
     int type = kNumber;                                      // NumPy's number of the type
     double number = 0;
-    float number32 = 0;
-    py::object owner;
+    Device device;
+    std::array<py::ssize_t, kGpuAxes> gpu_shape, gpu_strides;  // what shape and strides point to on a GPU
 
     int64_t extent(int axis, int of) const { return axis < of - axes ? 1 : int64_t(shape[axis - (of - axes)]); }
     int64_t stride(int axis, int of) const { return extent(axis, of) == 1 ? 0 : int64_t(strides[axis - (of - axes)]); }
@@ -51,6 +52,22 @@ bool read(PyObject* x, Operand& o) {
         o.type = descr->type_num;
         return true;
     }
+    if (py::isinstance<GpuArray>(x)) {
+        const auto& a = py::cast<const GpuArray&>(py::handle(x));
+        check(a.shape.size() <= kGpuAxes, "arrays on a GPU have at most 8 axes here");
+        const int64_t item = int64_t(a.dtype.itemsize());
+        o.data = a.data;
+        o.axes = int(a.shape.size());
+        for (int d = 0; d < o.axes; ++d) {
+            o.gpu_shape[size_t(d)] = a.shape[size_t(d)];
+            o.gpu_strides[size_t(d)] = a.strides[size_t(d)] * item;
+        }
+        o.shape = o.gpu_shape.data();
+        o.strides = o.gpu_strides.data();
+        o.type = a.dtype.num();
+        o.device = a.device;
+        return is_float(o.type) || o.type == Numpy::NPY_BOOL_;
+    }
     if (PyFloat_CheckExact(x)) {
         o.number = PyFloat_AS_DOUBLE(x);
     } else if (PyLong_CheckExact(x)) {
@@ -59,7 +76,6 @@ bool read(PyObject* x, Operand& o) {
     } else {
         return false;
     }
-    o.number32 = float(o.number);
     o.type = kNumber;
     return true;
 }
@@ -91,9 +107,29 @@ void make_ready(std::array<py::object, kCount>& xs, const char* name) {
     for (auto& x : xs) x = numpy().attr("require")(x, type, "A");
 }
 
+// Operands beside one on a GPU: numbers of NumPy as Python's; other arrays on the CPU do not mix.
+template <size_t kCount>
+void make_ready_on_gpu(std::array<py::object, kCount>& xs, const char* name) {
+    for (py::object& x : xs) {
+        if (py::isinstance<GpuArray>(x) || PyFloat_CheckExact(x.ptr()) || PyLong_CheckExact(x.ptr())) continue;
+        if (py::isinstance<py::array>(x) && x.attr("ndim").cast<int>() > 0)
+            throw py::type_error(std::string(name) + " got operands on a GPU and on the CPU; move one with to_gpu");
+        x = py::float_(x);
+    }
+}
+
 // A new array of an extent and stride (in bytes, none: C order) for every axis.
-py::object new_result(int type, int axes, const py::ssize_t* shape, const py::ssize_t* strides) {
+py::object new_result(int type, int axes, const py::ssize_t* shape, const py::ssize_t* strides, Device device) {
     const auto& api = Numpy::get();
+    if (device.is_gpu()) {
+        const std::vector<int64_t> extents(shape, shape + axes);
+        AnyArray y(type == Numpy::NPY_DOUBLE_ ? py::dtype::of<double>() : py::dtype::of<float>(), extents, device);
+        if (strides) {
+            auto& array = py::cast<GpuArray&>(y.object());
+            for (int d = 0; d < axes; ++d) array.strides[size_t(d)] = strides[d] / py::ssize_t(y.itemsize());
+        }
+        return y.object();
+    }
     size_t bytes = type == Numpy::NPY_DOUBLE_ ? 8 : 4;
     for (int i = 0; i < axes; ++i) bytes *= size_t(shape[i]);
     void* data = nullptr;
@@ -128,6 +164,9 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
     Operand o[kMost];
     int type = kNumber;
     bool ready = true;
+    bool on_gpu = false;
+    for (const py::object& x : xs) on_gpu = on_gpu || py::isinstance<GpuArray>(x);
+    if (on_gpu) make_ready_on_gpu(xs, name);
     for (size_t i = 0; i < kCount && ready; ++i) {
         ready = read(xs[i].ptr(), o[i]) && o[i].type != Numpy::NPY_BOOL_;
         if (ready && o[i].type != kNumber) {
@@ -135,6 +174,8 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
             type = o[i].type;
         }
     }
+    if (on_gpu && !ready)
+        throw py::type_error(std::string(name) + " got operands of different dtypes, or not of float32 or float64");
     if (!ready || type == kNumber) {
         make_ready(xs, name);
         for (size_t i = 0; i < kCount; ++i) {
@@ -147,17 +188,24 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
     py::object condition;
     if (chosen) {
         condition = *chosen;
-        if (!py::isinstance<py::array>(condition) || !read(condition.ptr(), o[count]) ||
-            o[count].type != Numpy::NPY_BOOL_) {
+        if (on_gpu) {
+            if (!read(condition.ptr(), o[count]) || o[count].type != Numpy::NPY_BOOL_)
+                throw py::type_error(std::string(name) + ": the condition is no Boolean array on the GPU");
+        } else if (!py::isinstance<py::array>(condition) || !read(condition.ptr(), o[count]) ||
+                   o[count].type != Numpy::NPY_BOOL_) {
             condition = numpy().attr("asarray")(condition, "bool");
             read(condition.ptr(), o[count]);
         }
         ++count;
     }
     const int64_t item = type == Numpy::NPY_DOUBLE_ ? 8 : 4;
-    for (size_t i = 0; i < kCount; ++i)
-        if (o[i].type == kNumber)
-            o[i].data = item == 8 ? reinterpret_cast<char*>(&o[i].number) : reinterpret_cast<char*>(&o[i].number32);
+    Device device;
+    for (int i = 0; i < count; ++i) {
+        if (o[i].type == kNumber) continue;
+        if (on_gpu && device.is_gpu() && o[i].device != device)
+            throw py::value_error(std::string(name) + " got operands on different GPUs");
+        device = o[i].device;
+    }
 
     // the result's shape
     int axes = 0;
@@ -221,7 +269,7 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
         extent[rank - 1] *= int64_t(shape[d]);
         for (int i = 0; i < count; ++i) stride[i][rank - 1] = o[i].stride(d, axes);
     }
-    py::object y = new_result(type, axes, shape, turned ? strides : nullptr);
+    py::object y = new_result(type, axes, shape, turned ? strides : nullptr, device);
     Elementwise p{};
     p.f = f;
     p.dtype = item == 8 ? DType::f64 : DType::f32;
@@ -233,7 +281,9 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
     int64_t block = 1, blocks = 1;
     for (int d = 0; d < kRank; ++d) block *= p.extent[d];
     for (int d = 0; d < outer; ++d) blocks *= extent[d];
-    char* to = py::detail::array_proxy(y.ptr())->data;
+    for (size_t i = 0; i < kCount; ++i)
+        if (o[i].type == kNumber) p.number = o[i].number;
+    char* to = device.is_gpu() ? py::cast<GpuArray&>(y).data : py::detail::array_proxy(y.ptr())->data;
     const auto go = [&] {
         for (int64_t k = 0; k < blocks; ++k) {
             int64_t at[3] = {}, rest = k;
@@ -241,11 +291,11 @@ py::object elementwise(Elementary f, const char* name, std::array<py::object, kC
                 for (int i = 0; i < count; ++i) at[i] += rest % extent[d] * stride[i][d];
                 rest /= extent[d];
             }
-            p.a = o[0].data + at[0];
-            if constexpr (kCount == 2) p.b = o[1].data + at[1];
+            p.a = o[0].data ? o[0].data + at[0] : nullptr;
+            if constexpr (kCount == 2) p.b = o[1].data ? o[1].data + at[1] : nullptr;
             if (chosen) p.condition = reinterpret_cast<const uint8_t*>(o[kCount].data + at[kCount]);
             p.y = to + k * block * item;
-            run(p);
+            run(p, device);
         }
     };
     if (total >= kRelease) {
@@ -281,18 +331,23 @@ uint64_t reduced_axes(const py::object& axis, int axes, const char* name) {
 py::object reduce(Reduction f, bool mean, const char* name, py::object x, const py::object& axis, bool keepdims) {
     Operand o;
     if (!read(x.ptr(), o) || !is_float(o.type)) {
+        if (py::isinstance<GpuArray>(x)) throw py::type_error(std::string(name) + " needs float32 or float64 on a GPU");
         std::array<py::object, 1> one{x};
         make_ready(one, name);
         x = one[0];
         read(x.ptr(), o);
     }
-    int flags = py::detail::array_proxy(x.ptr())->flags;
-    // an array in Fortran's order is one in C's order with its axes backwards
-    const bool turned = (flags & py::array::f_style) && !(flags & py::array::c_style);
-    if (!turned && !(flags & py::array::c_style)) {
-        x = numpy().attr("ascontiguousarray")(x);
-        read(x.ptr(), o);
+    const Device device = o.device;
+    bool turned = false;
+    if (device.is_gpu()) {
+        x = x.attr("contiguous")();
+    } else {
+        const int flags = py::detail::array_proxy(x.ptr())->flags;
+        // an array in Fortran's order is one in C's order with its axes backwards
+        turned = (flags & py::array::f_style) && !(flags & py::array::c_style);
+        if (!turned && !(flags & py::array::c_style)) x = numpy().attr("ascontiguousarray")(x);
     }
+    read(x.ptr(), o);
     const int axes = o.axes;
     const uint64_t bits = reduced_axes(axis, axes, name);
     const int64_t item = o.type == Numpy::NPY_DOUBLE_ ? 8 : 4;
@@ -310,7 +365,7 @@ py::object reduce(Reduction f, bool mean, const char* name, py::object x, const 
         strides[d] = step;
         step *= std::max<py::ssize_t>(1, shape[d]);
     }
-    py::object y = new_result(o.type, kept, shape, turned ? strides : nullptr);
+    py::object y = new_result(o.type, kept, shape, turned ? strides : nullptr, device);
 
     // runs of neighbouring axes of the same kind, from the slowest; each run that goes is a reduction
     std::array<std::pair<int64_t, bool>, kAxes> runs;
@@ -332,12 +387,12 @@ py::object reduce(Reduction f, bool mean, const char* name, py::object x, const 
     }
     const double scale = mean ? 1.0 / double(count) : 1.0;
     const DType dtype = item == 8 ? DType::f64 : DType::f32;
-    void* to = py::detail::array_proxy(y.ptr())->data;
-    std::vector<char> before, after;
+    void* to = device.is_gpu() ? py::cast<GpuArray&>(y).data : py::detail::array_proxy(y.ptr())->data;
+    std::shared_ptr<void> before, after;
     const void* from = o.data;
     const auto go = [&] {
         if (left == 0) {  // nothing to add up, but numbers to copy
-            run(Reduce{f, total, 1, 1, from, scale, to, dtype});
+            run(Reduce{f, total, 1, 1, from, scale, to, dtype}, device);
             return;
         }
         int64_t inner = 1;
@@ -350,10 +405,10 @@ py::object reduce(Reduction f, bool mean, const char* name, py::object x, const 
             int64_t outer = 1;
             for (int j = 0; j < k; ++j) outer *= runs[size_t(j)].first;
             --left;
-            after.resize(left ? size_t(outer * inner * item) : 0);
-            run(Reduce{f, outer, length, inner, from, left ? 1.0 : scale, left ? after.data() : to, dtype});
+            if (left) after = memory_on(device, size_t(outer * inner * item));
+            run(Reduce{f, outer, length, inner, from, left ? 1.0 : scale, left ? after.get() : to, dtype}, device);
             before.swap(after);
-            from = before.data();
+            from = before.get();
         }
     };
     if (total >= kRelease) {
@@ -417,6 +472,23 @@ void bind_elementwise(py::module_& m) {
             return reduce(Reduction::sum, true, "mean", std::move(a), axis, keepdims);
         },
         "a"_a, "axis"_a = py::none(), "keepdims"_a = false, "Mean over axes.");
+    m.def(
+        "tally",
+        [](AnyArray totals, const std::vector<AnyArray>& values, double weight) {
+            const Device device = totals.device();
+            contiguous(totals, "totals", DType::f64, {int64_t(values.size())}, device);
+            check(values.size() <= size_t(kTallied), "more values than one tally takes");
+            Tally p{int64_t(values.size()), {}, weight, static_cast<double*>(totals.mutable_data()), DType::f32};
+            for (size_t i = 0; i < values.size(); ++i) {
+                const DType dtype = dtype_of(values[i], "values");
+                check(values[i].size() == 1 && values[i].device() == device && (i == 0 || dtype == p.dtype),
+                      "values are no single numbers of one dtype where totals are");
+                p.x[i] = values[i].data();
+                p.dtype = dtype;
+            }
+            run(p, device);
+        },
+        "totals"_a, "values"_a, "weight"_a, "Adds numbers, weighted, to running sums.");
     m.def(
         "max",
         [](py::object a, const py::object& axis, bool keepdims) {

@@ -1,5 +1,7 @@
-// The operations of feed-forward networks over NumPy arrays. Weights are arrays of panels, (panels, k, 32).
-#include "array.h"
+// The operations of feed-forward networks over arrays on any device. Weights are arrays of panels, (panels, k, 32).
+#include <map>
+#include <optional>
+
 #include "bind/common.h"
 #include "kernels/batch/op.h"
 #include "kernels/dense/op.h"
@@ -45,26 +47,47 @@ DType format_of(bool bf16, DType dtype) {
 struct Matrix {
     const void* data;
     int64_t rows, cols;
+    Device device;
     Left left() const { return {data, cols, 1}; }
     Left transposed() const { return {data, 1, cols}; }
 };
 
-Matrix matrix(const py::array& a, const char* name, DType dtype, int64_t rows = -1, int64_t cols = -1) {
-    contiguous(a, name, dtype, {rows, cols});
-    return {a.data(), a.shape(0), a.shape(1)};
+// A clock of random numbers: one int64 on the GPU, of which the low half counts; see Draw.
+const uint32_t* clock_of(const py::object& clock, Device device) {
+    if (clock.is_none()) return nullptr;
+    const auto a = clock.cast<AnyArray>();
+    check(a.size() == 1 && a.itemsize() == 8 && a.device() == device, "clock is no int64 where the data are");
+    return static_cast<const uint32_t*>(a.data());
 }
 
-const void* optional(const py::object& a, const char* name, DType dtype, std::vector<int64_t> shape) {
-    return a.is_none() ? nullptr : contiguous(a, name, dtype, std::move(shape)).data();
+using Memory = std::shared_ptr<void>;
+Memory memory(DType t, int64_t elements, Device device) {
+    return memory_on(device, size_t(elements) * size_t(element_size(t)));
+}
+
+// The argument that decides where an operation runs.
+Matrix matrix(const AnyArray& a, const char* name, DType dtype) {
+    contiguous(a, name, dtype, {-1, -1}, a.device());
+    return {a.data(), a.shape(0), a.shape(1), a.device()};
+}
+// One that has to be where that is.
+Matrix matrix(const AnyArray& a, const char* name, DType dtype, Device device, int64_t rows, int64_t cols = -1) {
+    contiguous(a, name, dtype, {rows, cols}, device);
+    return {a.data(), a.shape(0), a.shape(1), device};
+}
+
+const void* optional(const py::object& a, const char* name, DType dtype, const std::vector<int64_t>& shape,
+                     Device device) {
+    return a.is_none() ? nullptr : contiguous(a.cast<AnyArray>(), name, dtype, shape, device).data();
 }
 
 // w are panels of a matrix of `inputs` rows and `outputs` columns.
-const void* weights(const py::array& w, DType dtype, int64_t inputs, int64_t outputs) {
-    return contiguous(w, "w", dtype, {panels(outputs), inputs, kPanel}).data();
+const void* weights(const AnyArray& w, DType dtype, int64_t inputs, int64_t outputs, Device device) {
+    return contiguous(w, "w", dtype, {panels(outputs), inputs, kPanel}, device).data();
 }
 
-py::array dense(const py::array& x, const py::array& w, int64_t n, const py::object& bias, const std::string& act,
-                bool turned, bool bf16) {
+AnyArray dense(const AnyArray& x, const AnyArray& w, int64_t n, const py::object& bias, const std::string& act,
+               bool turned, bool bf16) {
     const DType dtype = dtype_of(x, "x");
     const Matrix in = matrix(x, "x", dtype);
     Dense p{in.rows,
@@ -73,53 +96,52 @@ py::array dense(const py::array& x, const py::array& w, int64_t n, const py::obj
             in.left(),
             nullptr,
             turned,
-            optional(bias, "bias", dtype, {n}),
+            optional(bias, "bias", dtype, {n}, in.device),
             activation(act),
             nullptr,
             dtype,
             format_of(bf16, dtype)};
-    p.w = turned ? weights(w, dtype, n, in.cols) : weights(w, dtype, in.cols, n);
-    py::array y = new_array(dtype, {p.m, n});
+    p.w = turned ? weights(w, dtype, n, in.cols, in.device) : weights(w, dtype, in.cols, n, in.device);
+    AnyArray y = new_array(dtype, {p.m, n}, in.device);
     p.y = y.mutable_data();
     py::gil_scoped_release release;
-    run(p);
+    run(p, in.device);
     return y;
 }
 
 // The weight gradient of y = x w: panels of x' g.
-py::array outer(const py::array& x, const py::array& g, bool bf16) {
+AnyArray outer(const AnyArray& x, const AnyArray& g, bool bf16) {
     const DType dtype = dtype_of(x, "x");
-    const Matrix in = matrix(x, "x", dtype), out = matrix(g, "g", dtype, in.rows);
+    const Matrix in = matrix(x, "x", dtype), out = matrix(g, "g", dtype, in.device, in.rows);
     const DType format = format_of(bf16, dtype);
-    py::array w = new_array(dtype, {panels(out.cols), in.cols, kPanel});
+    AnyArray w = new_array(dtype, {panels(out.cols), in.cols, kPanel}, in.device);
     void* to = w.mutable_data();
     py::gil_scoped_release release;
-    thread_local Array right;
-    right.reserve(format, panel_elements(format, in.rows, out.cols));
-    run(PackPanels{in.rows, out.cols, out.data, out.cols, 1, right.data(), dtype, format});
-    const Product product{in.rows, in.transposed(), right.data()};
-    run(DenseWeight{in.cols, out.cols, &product, 1, nullptr, nullptr, 0, to, dtype, format});
+    const Memory right = memory(format, panel_elements(format, in.rows, out.cols), in.device);
+    run(PackPanels{in.rows, out.cols, out.data, out.cols, 1, right.get(), dtype, format}, in.device);
+    const Product product{in.rows, in.transposed(), right.get()};
+    run(DenseWeight{in.cols, out.cols, &product, 1, nullptr, nullptr, 0, to, dtype, format}, in.device);
     return w;
 }
 
-py::array gate(const py::array& g, const py::array& y, const std::string& act) {
+AnyArray gate(const AnyArray& g, const AnyArray& y, const std::string& act) {
     const DType dtype = dtype_of(g, "g");
     const Matrix in = matrix(g, "g", dtype);
-    matrix(y, "y", dtype, in.rows, in.cols);
-    py::array z = new_array(dtype, {in.rows, in.cols});
-    run(Gate{in.rows, in.cols, in.data, y.data(), activation(act), z.mutable_data(), nullptr, nullptr, dtype, dtype});
+    matrix(y, "y", dtype, in.device, in.rows, in.cols);
+    AnyArray z = new_array(dtype, {in.rows, in.cols}, in.device);
+    run(Gate{in.rows, in.cols, in.data, y.data(), activation(act), z.mutable_data(), nullptr, nullptr, dtype, dtype},
+        in.device);
     return z;
 }
 
-py::tuple likelihood(const py::array& z, const py::array& x, const std::string& loss, double scale, int64_t repeat,
+py::tuple likelihood(const AnyArray& z, const AnyArray& x, const std::string& loss, double scale, int64_t repeat,
                      const py::object& row_scale, bool want_grad) {
     const DType dtype = dtype_of(z, "z");
     const Matrix in = matrix(z, "z", dtype);
     check(repeat >= 1 && in.rows % repeat == 0, "repeat does not divide the rows of z");
-    matrix(x, "x", dtype, in.rows / repeat, in.cols);
-    py::array value = new_array(dtype, {in.rows});
-    py::object grad = py::none();
-    if (want_grad) grad = new_array(dtype, {in.rows, in.cols});
+    matrix(x, "x", dtype, in.device, in.rows / repeat, in.cols);
+    AnyArray value = new_array(dtype, {in.rows}, in.device), grad;
+    if (want_grad) grad = new_array(dtype, {in.rows, in.cols}, in.device);
     const Likelihood p{in.rows,
                        in.cols,
                        in.data,
@@ -132,74 +154,80 @@ py::tuple likelihood(const py::array& z, const py::array& x, const std::string& 
                                     {"categorical", Loss::categorical}},
                                    "loss"),
                        scale,
-                       optional(row_scale, "row_scale", dtype, {in.rows}),
+                       optional(row_scale, "row_scale", dtype, {in.rows}, in.device),
                        value.mutable_data(),
-                       want_grad ? grad.cast<py::array>().mutable_data() : nullptr,
+                       want_grad ? grad.mutable_data() : nullptr,
                        dtype};
     {
         py::gil_scoped_release release;
-        run(p);
+        run(p, in.device);
     }
-    return py::make_tuple(value, grad);
+    return py::make_tuple(value, want_grad ? grad.object() : py::none());
 }
 
-py::tuple latent(const py::array& head, int64_t samples, uint64_t seed, uint32_t step, uint32_t stream,
-                 uint32_t first_row) {
+py::tuple latent(const AnyArray& head, int64_t samples, uint64_t seed, uint32_t step, uint32_t stream,
+                 uint32_t first_row, const py::object& clock) {
     const DType dtype = dtype_of(head, "head");
     const Matrix in = matrix(head, "head", dtype);
     check(in.cols % 2 == 0, "head has an odd number of columns");
     check(samples >= 1, "samples must be at least 1");
     const int64_t n = in.cols / 2;
-    py::array z = new_array(dtype, {in.rows * samples, n}), eps = new_array(dtype, {in.rows * samples, n});
-    py::array kl = new_array(dtype, {in.rows, n});
-    run(Latent{in.rows, n, samples, in.data, Draw{seed, step, stream, first_row}, z.mutable_data(), eps.mutable_data(),
-               kl.mutable_data(), dtype});
+    AnyArray z = new_array(dtype, {in.rows * samples, n}, in.device);
+    AnyArray eps = new_array(dtype, {in.rows * samples, n}, in.device), kl = new_array(dtype, {in.rows, n}, in.device);
+    const Draw draw{seed, step, stream, first_row, nullptr, clock_of(clock, in.device)};
+    run(Latent{in.rows, n, samples, in.data, draw, z.mutable_data(), eps.mutable_data(), kl.mutable_data(), dtype},
+        in.device);
     return py::make_tuple(z, eps, kl);
 }
 
-py::array latent_grad(const py::array& head, const py::array& eps, const py::object& gz, const py::object& gkl) {
+AnyArray latent_grad(const AnyArray& head, const AnyArray& eps, const py::object& gz, const py::object& gkl) {
     const DType dtype = dtype_of(head, "head");
     const Matrix in = matrix(head, "head", dtype);
     const int64_t n = in.cols / 2, rows = eps.shape(0);
     check(in.cols % 2 == 0 && (in.rows == 0 ? rows == 0 : rows % in.rows == 0), "eps does not fit head");
-    matrix(eps, "eps", dtype, rows, n);
-    py::array out = new_array(dtype, {in.rows, in.cols});
-    run(LatentGrad{in.rows, n, in.rows ? rows / in.rows : 1, in.data, eps.data(), optional(gz, "gz", dtype, {rows, n}),
-                   optional(gkl, "gkl", dtype, {in.rows, n}), out.mutable_data(), dtype});
+    matrix(eps, "eps", dtype, in.device, rows, n);
+    AnyArray out = new_array(dtype, {in.rows, in.cols}, in.device);
+    run(LatentGrad{in.rows, n, in.rows ? rows / in.rows : 1, in.data, eps.data(),
+                   optional(gz, "gz", dtype, {rows, n}, in.device),
+                   optional(gkl, "gkl", dtype, {in.rows, n}, in.device), out.mutable_data(), dtype},
+        in.device);
     return out;
 }
 
-py::array dropout(const py::array& x, double rate, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row) {
+AnyArray dropout(const AnyArray& x, double rate, uint64_t seed, uint32_t step, uint32_t stream, uint32_t first_row,
+                 const py::object& clock) {
     const DType dtype = dtype_of(x, "x");
     const Matrix in = matrix(x, "x", dtype);
     check(rate >= 0 && rate < 1, "rate is " + std::to_string(rate) + "; expected a number in [0, 1)");
-    py::array y = new_array(dtype, {in.rows, in.cols});
-    run(Dropout{in.rows, in.cols, in.data, rate, Draw{seed, step, stream, first_row}, y.mutable_data(), dtype});
+    AnyArray y = new_array(dtype, {in.rows, in.cols}, in.device);
+    const Draw draw{seed, step, stream, first_row, nullptr, clock_of(clock, in.device)};
+    run(Dropout{in.rows, in.cols, in.data, rate, draw, y.mutable_data(), dtype}, in.device);
     return y;
 }
 
-py::array column_norms(const py::array& w, int64_t n) {
+AnyArray column_norms(const AnyArray& w, int64_t n) {
     const DType dtype = dtype_of(w, "w");
     check(w.ndim() == 3, "w has shape " + shape_of(w) + "; expected panels");
-    weights(w, dtype, w.shape(1), n);
-    py::array out = new_array(dtype, {n});
-    run(ColumnNorms{w.shape(1), n, w.data(), out.mutable_data(), dtype});
+    weights(w, dtype, w.shape(1), n, w.device());
+    AnyArray out = new_array(dtype, {n}, w.device());
+    run(ColumnNorms{w.shape(1), n, w.data(), out.mutable_data(), dtype}, w.device());
     return out;
 }
 
-py::tuple contraction(const py::array& h, const py::array& norms, const std::string& act, double scale) {
+py::tuple contraction(const AnyArray& h, const AnyArray& norms, const std::string& act, double scale) {
     const DType dtype = dtype_of(h, "h");
     const Matrix in = matrix(h, "h", dtype);
-    contiguous(norms, "norms", dtype, {in.cols});
-    py::array value = new_array(dtype, {in.rows}), by_h = new_array(dtype, {in.rows, in.cols});
-    py::array by_norms = new_array(dtype, {in.cols});
+    contiguous(norms, "norms", dtype, {in.cols}, in.device);
+    AnyArray value = new_array(dtype, {in.rows}, in.device), by_h = new_array(dtype, {in.rows, in.cols}, in.device);
+    AnyArray by_norms = new_array(dtype, {in.cols}, in.device);
     run(Contraction{in.rows, in.cols, in.data, norms.data(), activation(act), scale, value.mutable_data(),
-                    by_h.mutable_data(), by_norms.mutable_data(), dtype});
+                    by_h.mutable_data(), by_norms.mutable_data(), dtype},
+        in.device);
     return py::make_tuple(value, by_h, by_norms);
 }
 
-py::tuple take_rows(const py::object& x, const py::array_t<int64_t, py::array::c_style>& index, int64_t cols,
-                    const std::string& corruption, double amount, uint64_t seed, uint32_t step, uint32_t stream) {
+py::tuple take_rows(const py::object& x, const AnyArray& index, int64_t cols, const std::string& corruption,
+                    double amount, uint64_t seed, uint32_t step, uint32_t stream, const py::object& clock) {
     const Corruption how = named<Corruption>(corruption,
                                              {{"none", Corruption::none},
                                               {"masking", Corruption::masking},
@@ -209,48 +237,46 @@ py::tuple take_rows(const py::object& x, const py::array_t<int64_t, py::array::c
     TakeRows p{};
     py::object owner;
     int64_t rows = 0;
+    Device device;
     if (py::isinstance<py::tuple>(x)) {
         const auto t = x.cast<py::tuple>();
         check(t.size() == 3, "x: CSR is (indptr, indices, values)");
-        p.dtype = dtype_of(py::array::ensure(t[2]), "x");
+        p.dtype = dtype_of(AnyArray::of(t[2]), "x");
         const CsrArgument csr = csr_argument(t, p.dtype, cols, "x");
         p.x = {csr.values, 0, 1, csr.indptr, csr.indices, nullptr};
         rows = csr.rows;
         owner = csr.owner;
+        device = csr.device;
     } else {
-        const auto a = py::array::ensure(x);
-        if (!a) throw py::type_error("x is not an array");
+        const AnyArray a = AnyArray::of(x, "x");
         p.dtype = dtype_of(a, "x");
-        p.x = matrix(a, "x", p.dtype, -1, cols).left();
+        device = a.device();
+        p.x = matrix(a, "x", p.dtype, device, -1, cols).left();
         rows = a.shape(0);
-        owner = a;
+        owner = a.object();
     }
     check(index.ndim() == 1, "index has shape " + shape_of(index) + "; expected one dimension");
+    check(index.dtype().num() == py::dtype::num_of<int64_t>() && index.is_contiguous() && index.device() == device,
+          "index is no contiguous array of int64 where x is");
     p.m = index.size();
     p.n = cols;
-    p.index = index.data();
-    for (int64_t i = 0; i < p.m; ++i) check(p.index[i] >= 0 && p.index[i] < rows, "index is out of range");
+    p.index = static_cast<const int64_t*>(index.data());
+    if (!device.is_gpu())
+        for (int64_t i = 0; i < p.m; ++i) check(p.index[i] >= 0 && p.index[i] < rows, "index is out of range");
     p.corruption = how;
     p.amount = amount;
-    p.draw = Draw{seed, step, stream, 0};
-    py::array clean = new_array(p.dtype, {p.m, cols});
+    p.draw = Draw{seed, step, stream, 0, nullptr, clock_of(clock, device)};
+    AnyArray clean = new_array(p.dtype, {p.m, cols}, device), corrupted = clean;
     p.clean = clean.mutable_data();
-    py::object corrupted = clean;
     if (how != Corruption::none) {
-        py::array noisy = new_array(p.dtype, {p.m, cols});
-        p.corrupted = noisy.mutable_data();
-        corrupted = noisy;
+        corrupted = new_array(p.dtype, {p.m, cols}, device);
+        p.corrupted = corrupted.mutable_data();
     }
     {
         py::gil_scoped_release release;
-        run(p);
+        run(p, device);
     }
     return py::make_tuple(clean, corrupted);
-}
-
-using Memory = std::shared_ptr<void>;
-Memory memory(DType t, int64_t elements) {
-    return {take_memory(size_t(elements) * size_t(element_size(t))), give_memory_back};
 }
 
 // The gradient of a weight w in panels, not computed yet: products, multiples of the columns of w, and an array, which
@@ -258,12 +284,15 @@ Memory memory(DType t, int64_t elements) {
 // (Step::descend), so that the gradient never reaches memory.
 class WeightGradient {
   public:
-    WeightGradient(py::array w, int64_t n) : w_(std::move(w)), n_(n), dtype_(dtype_of(w_, "w")), format_(dtype_) {
+    WeightGradient(AnyArray w, int64_t n)
+        : w_(std::move(w)), n_(n), dtype_(dtype_of(w_, "w")), format_(dtype_), device_(w_.device()) {
         check(w_.ndim() == 3, "w has shape " + shape_of(w_) + "; expected panels");
-        weights(w_, dtype_, w_.shape(1), n);
+        weights(w_, dtype_, w_.shape(1), n, device_);
     }
-    const py::array& w() const { return w_; }
-    const py::object& before() const { return before_; }
+    const AnyArray& w() const { return w_; }
+    Device device() const { return device_; }
+    // What is added to the products, or null.
+    const void* before() const { return before_ ? before_->data() : nullptr; }
 
     // `rows` and `right` hold the memory that the product reads.
     void add_product(const Product& product, DType format, py::object x, Memory rows, Memory right) {
@@ -272,24 +301,23 @@ class WeightGradient {
         products_.push_back(product);
         kept_.push_back({std::move(x), std::move(rows), std::move(right)});
     }
-    void add_columns(const py::array& numbers) {
-        contiguous(numbers, "numbers", dtype_, {n_});
-        columns_ = columns_.is_none() ? py::object(numbers) : columns_ + numbers;
+    void add_columns(const AnyArray& numbers) {
+        contiguous(numbers, "numbers", dtype_, {n_}, device_);
+        columns_ = columns_ ? *columns_ + numbers : numbers;
     }
-    void add(const py::array& g) {
-        contiguous(g, "g", dtype_, {w_.shape(0), w_.shape(1), kPanel});
-        before_ = before_.is_none() ? py::object(g) : before_ + g;
+    void add(const AnyArray& g) {
+        contiguous(g, "g", dtype_, {w_.shape(0), w_.shape(1), kPanel}, device_);
+        before_ = before_ ? *before_ + g : g;
     }
     // The sum, in a new array.
-    py::array array() const {
-        py::array out = new_array(dtype_, {w_.shape(0), w_.shape(1), kPanel});
+    AnyArray array() const {
+        AnyArray out = new_array(dtype_, {w_.shape(0), w_.shape(1), kPanel}, device_);
         void* to = out.mutable_data();
-        if (!before_.is_none()) std::memcpy(to, before_.cast<py::array>().data(), size_t(out.nbytes()));
-        const DenseWeight p{
-            w_.shape(1), n_,     products_.data(), count(), w_.data(), columns(), before_.is_none() ? 0. : 1.,
-            to,          dtype_, format_};
+        if (before_) copy_memory(device_, to, device_, before_->data(), out.nbytes());
+        const DenseWeight p{w_.shape(1),       n_, products_.data(), count(), w_.data(), columns(),
+                            before_ ? 1. : 0., to, dtype_,           format_};
         py::gil_scoped_release release;
-        run(p);
+        run(p, device_);
         return out;
     }
     DenseUpdate update(const Optimise& step) const {
@@ -298,10 +326,10 @@ class WeightGradient {
 
   private:
     int64_t count() const { return int64_t(products_.size()); }
-    const void* columns() const { return columns_.is_none() ? nullptr : columns_.cast<py::array>().data(); }
+    const void* columns() const { return columns_ ? columns_->data() : nullptr; }
     void settle() {
         before_ = array();
-        columns_ = py::none();
+        columns_.reset();
         products_.clear();
         kept_.clear();
     }
@@ -310,22 +338,25 @@ class WeightGradient {
         py::object x;
         Memory rows, right;
     };
-    py::array w_;
+    AnyArray w_;
     int64_t n_;
     DType dtype_, format_;
+    Device device_;
     std::vector<Product> products_;
     std::vector<Kept> kept_;
-    py::object columns_ = py::none(), before_ = py::none();
+    std::optional<AnyArray> columns_, before_;
 };
 
 // The numbers of one step of an optimiser, for any tensors.
 struct Step {
     Optimise numbers{};
     bool has_m = false, has_v = false;
-    int32_t nonfinite = 0;
+    std::map<int, Memory> nonfinite;  // by GPU (-1: the CPU), where tensors are: one int32_t each
+    py::object kept[2];               // what numbers.live and numbers.factor point into
 
     Step(const std::string& rule, double rate, double beta1, double beta2, double eps, int64_t step, double scale,
-         double limit, bool nesterov) {
+         double limit, bool nesterov, py::object live, py::object factor, const py::object& flag)
+        : kept{std::move(live), std::move(factor)} {
         Optimise& o = numbers;
         o.rule = named<Rule>(rule,
                              {{"sgd", Rule::sgd},
@@ -347,22 +378,56 @@ struct Step {
         o.c2 = 1 - std::pow(beta2, double(step));
         o.scale = scale;
         o.limit = limit;
-        o.nonfinite = &nonfinite;
+        if (!kept[0].is_none()) {
+            const auto a = kept[0].cast<AnyArray>();
+            check(a.size() == 3 && a.itemsize() == 8 && a.is_contiguous() && a.device().is_gpu(),
+                  "live is no three numbers of 8 bytes on a GPU");
+            o.live = static_cast<const double*>(a.data());
+        }
+        if (!kept[1].is_none()) {
+            const auto a = kept[1].cast<AnyArray>();
+            check(a.size() == 1 && a.device().is_gpu(), "factor is no number on a GPU");
+            o.factor = a.data();
+        }
+        if (!flag.is_none()) {
+            const auto& a = py::cast<const GpuArray&>(flag);
+            check(a.size() == 1 && a.dtype.itemsize() == 4, "flag is no int32 on a GPU");
+            nonfinite[a.device.gpu] = Memory(a.memory, a.data);
+        }
     }
     Step(const Step&) = delete;
 
+    int32_t* nonfinite_on(Device device) {
+        Memory& flag = nonfinite[device.gpu];
+        if (!flag) {
+            flag = memory_on(device, sizeof(int32_t));
+            clear_memory(device, flag.get(), sizeof(int32_t));
+        }
+        return static_cast<int32_t*>(flag.get());
+    }
+    // Waits for the GPU.
+    bool finite() const {
+        for (const auto& [gpu, flag] : nonfinite) {
+            int32_t value = 0;
+            copy_memory({}, &value, {gpu}, flag.get(), sizeof value);
+            if (value) return false;
+        }
+        return true;
+    }
+
     // (p, m or None, v or None, decay) and the gradient, which may be absent
-    Slice slice(const py::tuple& t, const void* g, DType dtype) const {
+    Slice slice(const py::tuple& t, const void* g, DType dtype, Device device) const {
         check(t.size() == 4, "a tensor is (p, m, v, decay)");
-        auto p = t[0].cast<py::array>();
+        const auto p = t[0].cast<AnyArray>();
         const auto ready = [&](const py::object& x, const char* name) {
-            auto a = x.cast<py::array>();
+            auto a = AnyArray::of(x, name);
             if (dtype_of(a, name) != dtype) throw py::type_error(std::string(name) + " has the wrong dtype");
-            check(a.size() == p.size() && (a.flags() & py::array::c_style), std::string(name) + " does not fit p");
+            check(a.size() == p.size() && a.is_contiguous() && a.device() == device,
+                  std::string(name) + " does not fit p");
             return a.mutable_data();
         };
         return {p.size(),
-                ready(p, "p"),
+                ready(t[0], "p"),
                 g,
                 has_m ? ready(t[1], "m") : nullptr,
                 has_v ? ready(t[2], "v") : nullptr,
@@ -371,70 +436,74 @@ struct Step {
 
     void descend(const py::tuple& tensor, const WeightGradient& g) {
         const DType dtype = dtype_of(g.w(), "w");
-        const Slice s = slice(tensor, g.before().is_none() ? nullptr : g.before().cast<py::array>().data(), dtype);
+        const Slice s = slice(tensor, g.before(), dtype, g.device());
         check(s.p == g.w().data(), "g is the gradient of another tensor");
         Optimise o = numbers;
+        o.nonfinite = nonfinite_on(g.device());
         o.slices = &s;
         o.count = 1;
         o.dtype = dtype;
         const DenseUpdate p = g.update(o);
         py::gil_scoped_release release;
-        run(p);
+        run(p, g.device());
     }
 
-    void apply(const std::vector<std::pair<py::tuple, py::array>>& tensors) {
+    void apply(const std::vector<std::pair<py::tuple, AnyArray>>& tensors) {
         if (tensors.empty()) return;
+        const Device device = tensors[0].second.device();
         Optimise o = numbers;
+        o.nonfinite = nonfinite_on(device);
         o.dtype = dtype_of(tensors[0].second, "g");
         std::vector<Slice> slices;
         for (const auto& [tensor, g] : tensors) {
-            const Slice s = slice(tensor, g.data(), o.dtype);
-            check(dtype_of(g, "g") == o.dtype && g.size() == s.n && (g.flags() & py::array::c_style),
+            const Slice s = slice(tensor, g.data(), o.dtype, device);
+            check(dtype_of(g, "g") == o.dtype && g.size() == s.n && g.is_contiguous() && g.device() == device,
                   "g does not fit p");
             slices.push_back(s);
         }
         o.slices = slices.data();
         o.count = int64_t(slices.size());
         py::gil_scoped_release release;
-        run(o);
+        run(o, device);
     }
 };
 
 // Everything a dense layer passes back: gradients by x (if wanted), by w and by the bias. The one by w is begun, or
 // is `into`, to which this use of w adds its product.
-py::tuple dense_grad(const py::array& g, const py::array& y, const py::array& x, const py::array& w,
-                     const std::string& act, bool turned, bool bf16, bool want_x, bool want_w, py::object into) {
+py::tuple dense_grad(const AnyArray& g, const AnyArray& y, const AnyArray& x, const AnyArray& w, const std::string& act,
+                     bool turned, bool bf16, bool want_x, bool want_w, py::object into) {
     const DType dtype = dtype_of(x, "x"), format = format_of(bf16, dtype);
-    const Matrix in = matrix(x, "x", dtype), gy = matrix(g, "g", dtype, in.rows);
+    const Matrix in = matrix(x, "x", dtype), gy = matrix(g, "g", dtype, in.device, in.rows);
+    const Device device = in.device;
     const int64_t m = in.rows, k = in.cols, n = gy.cols;
-    matrix(y, "y", dtype, m, n);
+    matrix(y, "y", dtype, device, m, n);
     const Activation a = activation(act);
-    const void* panels_of_w = turned ? weights(w, dtype, n, k) : weights(w, dtype, k, n);
-    py::object gx = py::none();
-    py::array gb = new_array(dtype, {n});
-    if (want_x) gx = new_array(dtype, {m, k});
+    const void* panels_of_w = turned ? weights(w, dtype, n, k, device) : weights(w, dtype, k, n, device);
+    AnyArray gx, gb = new_array(dtype, {n}, device);
+    if (want_x) gx = new_array(dtype, {m, k}, device);
     if (want_w && into.is_none()) into = py::cast(WeightGradient(w, turned ? k : n));
     WeightGradient* gw = want_w ? &into.cast<WeightGradient&>() : nullptr;
     check(!gw || gw->w().is(w), "into is the gradient of another w");
-    void* to_x = want_x ? gx.cast<py::array>().mutable_data() : nullptr;
+    void* to_x = want_x ? gx.mutable_data() : nullptr;
     void* to_b = gb.mutable_data();
     const bool plain = a == Activation::identity;
-    const Memory rows = plain ? nullptr : memory(dtype, m * n);
-    const Memory right = want_w ? memory(format, panel_elements(format, m, turned ? k : n)) : nullptr;
+    const Memory rows = plain ? nullptr : memory(dtype, m * n, device);
+    const Memory right = want_w ? memory(format, panel_elements(format, m, turned ? k : n), device) : nullptr;
     const void* z = plain ? gy.data : rows.get();
     {
         py::gil_scoped_release release;
         run(Gate{m, n, gy.data, plain ? nullptr : y.data(), a, rows.get(), turned ? nullptr : right.get(), to_b, dtype,
-                 format});
+                 format},
+            device);
         if (want_x)
-            run(Dense{m, k, n, Left{z, n, 1}, panels_of_w, !turned, nullptr, Activation::identity, to_x, dtype,
-                      format});
-        if (want_w && turned) run(PackPanels{m, k, in.data, k, 1, right.get(), dtype, format});
+            run(Dense{m, k, n, Left{z, n, 1}, panels_of_w, !turned, nullptr, Activation::identity, to_x, dtype, format},
+                device);
+        if (want_w && turned) run(PackPanels{m, k, in.data, k, 1, right.get(), dtype, format}, device);
     }
     if (gw)
-        gw->add_product({m, turned ? Left{z, 1, n} : in.transposed(), right.get()}, format, turned ? g : x, rows,
-                        right);
-    return py::make_tuple(gx, want_w ? into : py::none(), gb);
+        gw->add_product({m, turned ? Left{z, 1, n} : in.transposed(), right.get()}, format, (turned ? g : x).object(),
+                        rows, right);
+    return py::make_tuple(want_x ? gx.object() : py::none(), want_w ? into : py::none(), gb);
 }
 
 }  // namespace
@@ -451,27 +520,30 @@ void bind_network(py::module_& m) {
     m.def("likelihood", &likelihood, "z"_a, "x"_a, "loss"_a, "scale"_a = 1.0, "repeat"_a = 1,
           "row_scale"_a = py::none(), "want_grad"_a = true, "The loss of every row, and its gradient by z.");
     m.def("latent", &latent, "head"_a, "samples"_a = 1, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
-          "Reparameterised codes, their noise, and the divergence of every dimension.");
+          "clock"_a = py::none(), "Reparameterised codes, their noise, and the divergence of every dimension.");
     m.def("latent_grad", &latent_grad, "head"_a, "eps"_a, "gz"_a = py::none(), "gkl"_a = py::none(),
           "The gradient of `latent` by head.");
     m.def("dropout", &dropout, "x"_a, "rate"_a, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
-          "x with entries left out at random, the others divided by 1 - rate.");
+          "clock"_a = py::none(), "x with entries left out at random, the others divided by 1 - rate.");
     m.def("take_rows", &take_rows, "x"_a, "index"_a, "cols"_a, "corruption"_a = "none", "amount"_a = 0.0, "seed"_a = 0,
-          "step"_a = 0, "stream"_a = 0, "Rows of x, and the same rows corrupted.");
+          "step"_a = 0, "stream"_a = 0, "clock"_a = py::none(), "Rows of x, and the same rows corrupted.");
     py::class_<WeightGradient>(m, "WeightGradient",
                                "The gradient of a weight in panels, a sum that is not computed yet.")
-        .def(py::init<py::array, int64_t>(), "w"_a, "n"_a)
+        .def(py::init<AnyArray, int64_t>(), "w"_a, "n"_a)
         .def("add", &WeightGradient::add, "g"_a, "Adds an array of panels.")
         .def("add_columns", &WeightGradient::add_columns, "numbers"_a, "Adds the columns of w times these numbers.")
         .def("array", &WeightGradient::array, "The sum, in a new array.");
     py::class_<Step>(m, "Step", "One step of gradient descent on any number of tensors (p, m, v, decay), in place.")
-        .def(py::init<const std::string&, double, double, double, double, int64_t, double, double, bool>(), "rule"_a,
-             "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
-             "limit"_a = 0.0, "nesterov"_a = false)
+        .def(py::init<const std::string&, double, double, double, double, int64_t, double, double, bool, py::object,
+                      py::object, const py::object&>(),
+             "rule"_a, "rate"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "step"_a = 1, "scale"_a = 1.0,
+             "limit"_a = 0.0, "nesterov"_a = false, "live"_a = py::none(), "factor"_a = py::none(),
+             "flag"_a = py::none(),
+             "live: {rate, rate / c1, 1 / c2} in memory instead; factor: multiplies scale; flag: set where a value is "
+             "not finite, not cleared. All on the GPU.")
         .def("apply", &Step::apply, "tensors"_a, "Steps tensors, given as pairs of tensor and gradient.")
         .def("descend", &Step::descend, "tensor"_a, "g"_a, "Steps a weight along a sum while it is computed.")
-        .def_property_readonly(
-            "finite", [](const Step& s) { return s.nonfinite == 0; }, "False once a stepped value was Inf or NaN.");
+        .def_property_readonly("finite", &Step::finite, "False once a stepped value was Inf or NaN.");
     m.def("column_norms", &column_norms, "w"_a, "n"_a, "Squared norms of the columns of a matrix in panels.");
     m.def("contraction", &contraction, "h"_a, "norms"_a, "activation"_a, "scale"_a = 1.0,
           "Squared Frobenius norm of a layer's Jacobian for every row, and its gradients by h and norms.");

@@ -1,4 +1,5 @@
-// unsupfast._core.Rbm: the machine of csrc/rbm/rbm.h over NumPy arrays.
+// unsupfast._core.Rbm: the machine of csrc/rbm/rbm.h. Parameters, states and samples go in and out as NumPy arrays;
+// rows of data lie where the machine does.
 #include "rbm/rbm.h"
 
 #include <array>
@@ -12,22 +13,52 @@ namespace {
 struct RowsArgument {
     Rows rows;
     py::object owner;
+    Device device;
 };
 
 RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const char* name) {
     if (py::isinstance<py::tuple>(x)) {
         const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
-        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner};
+        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner, csr.device};
     }
-    const auto a = py::array::ensure(x);
-    if (!a) throw py::type_error(std::string(name) + " is not an array");
-    contiguous(a, name, dtype, {-1, cols});
-    return {{a.shape(0), a.data(), cols}, a};
+    const AnyArray a = AnyArray::of(x, name);
+    contiguous(a, name, dtype, {-1, cols}, a.device());
+    return {{a.shape(0), a.data(), cols}, a.object(), a.device()};
 }
 
-py::array array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
-    py::array out = new_array(dtype, shape);
-    std::memcpy(out.mutable_data(), a.data(), size_t(out.nbytes()));
+// Rows where the machine is: those given, or a copy that lives as long as this.
+class RowsThere {
+  public:
+    RowsThere(const Rbm& r, const RowsArgument& given) : rows_(given.rows) {
+        if (given.device == r.device) return;
+        check(!given.device.is_gpu(), "X is on a GPU and the machine is not");
+        const Rows& x = given.rows;
+        if (!x.indptr) {
+            rows_.data = copy(r, x.data, size_t(x.count * r.visibles * element_size(r.dtype)));
+            return;
+        }
+        const int64_t entries = x.indptr[x.count];
+        rows_.data = copy(r, x.data, size_t(entries * element_size(r.dtype)));
+        rows_.indptr = static_cast<const int64_t*>(copy(r, x.indptr, size_t(x.count + 1) * 8));
+        rows_.indices = static_cast<const int32_t*>(copy(r, x.indices, size_t(entries) * 4));
+    }
+    const Rows& rows() const { return rows_; }
+
+  private:
+    const void* copy(const Rbm& r, const void* from, size_t bytes) {
+        kept_.push_back(memory_on(r.device, bytes));
+        copy_memory(r.device, kept_.back().get(), {}, from, bytes);
+        return kept_.back().get();
+    }
+    Rows rows_;
+    std::vector<std::shared_ptr<void>> kept_;
+};
+
+AnyArray copy_of(const AnyArray& a) { return AnyArray::of(a.object().attr("copy")()); }
+
+AnyArray array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
+    AnyArray out = new_array(dtype, shape);
+    copy_memory({}, out.mutable_data(), a.device(), a.data(), out.nbytes());
     return out;
 }
 
@@ -46,9 +77,9 @@ Layer layer_from(const Parts& parts, const char* name) {
     return layer;
 }
 
-void copy_into(Array& to, const py::array& from, const char* name, DType dtype) {
+void copy_into(Array& to, const AnyArray& from, const char* name, DType dtype) {
     contiguous(from, name, dtype, {to.size()});
-    std::memcpy(to.data(), from.data(), size_t(from.nbytes()));
+    copy_memory(to.device(), to.data(), {}, from.data(), from.nbytes());
 }
 
 // State that only some ways of training have.
@@ -91,20 +122,22 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("balanced", &TrainOptions::balanced);
 
     py::class_<Rbm>(m, "Rbm", "A restricted Boltzmann machine in packed form.")
-        .def(py::init(
-                 [](const Parts& visible, const Parts& hidden, const std::string& dtype, const std::string& precision) {
-                     const DType t = dtype_from(dtype, "dtype");
-                     return std::make_unique<Rbm>(layer_from(visible, "visible"), layer_from(hidden, "hidden"), t,
-                                                  format_from(precision, t));
-                 }),
-             "visible"_a, "hidden"_a, "dtype"_a, "precision"_a, "Layers are lists of (kind, units, units of a group).")
+        .def(py::init([](const Parts& visible, const Parts& hidden, const std::string& dtype,
+                         const std::string& precision, int gpu) {
+                 const DType t = dtype_from(dtype, "dtype");
+                 return std::make_unique<Rbm>(layer_from(visible, "visible"), layer_from(hidden, "hidden"), t,
+                                              format_from(precision, t), Device{gpu});
+             }),
+             "visible"_a, "hidden"_a, "dtype"_a, "precision"_a, "gpu"_a = -1,
+             "Layers are lists of (kind, units, units of a group); gpu: where it lives (-1: on the CPU).")
+        .def_property_readonly("gpu", [](const Rbm& r) { return r.device.gpu; })
         .def_readwrite("seed", &Rbm::seed)
         .def_readwrite("step", &Rbm::step)
         .def_readwrite("updates", &Rbm::updates)
         .def_readwrite("swaps", &Rbm::swaps)
         .def(
             "set_parameters",
-            [](Rbm& r, const py::array& components, const py::array& visible_bias, const py::array& hidden_bias,
+            [](Rbm& r, const AnyArray& components, const AnyArray& visible_bias, const AnyArray& hidden_bias,
                const py::object& log_variance) {
                 check(components.ndim() == 2 && components.shape(0) == r.hiddens && components.shape(1) == r.visibles,
                       "components has shape " + shape_of(components));
@@ -113,49 +146,49 @@ void bind_rbm(py::module_& m) {
                 contiguous(visible_bias, "visible_bias", r.dtype, {r.visibles});
                 contiguous(hidden_bias, "hidden_bias", r.dtype, {r.hiddens});
                 const void* z = nullptr;
-                if (!log_variance.is_none()) z = contiguous(log_variance, "log_variance", r.dtype, {r.visibles}).data();
-                r.set_parameters(components.data(), components.strides(1) / components.itemsize(),
-                                 components.strides(0) / components.itemsize(), visible_bias.data(), hidden_bias.data(),
-                                 z);
+                if (!log_variance.is_none())
+                    z = contiguous(log_variance.cast<AnyArray>(), "log_variance", r.dtype, {r.visibles}).data();
+                r.set_parameters(components.data(), components.stride_bytes(1) / components.itemsize(),
+                                 components.stride_bytes(0) / components.itemsize(), visible_bias.data(),
+                                 hidden_bias.data(), z);
             },
             "components"_a, "visible_bias"_a, "hidden_bias"_a, "log_variance"_a = py::none(),
             "Sets weights (hiddens, visibles) and biases.")
         .def(
             "get_parameters",
             [](const Rbm& r) {
-                py::array w = new_array(r.dtype, {r.visibles, r.hiddens}), a = new_array(r.dtype, {r.visibles}),
-                          b = new_array(r.dtype, {r.hiddens}), z = new_array(r.dtype, {r.visibles});
+                AnyArray w = new_array(r.dtype, {r.visibles, r.hiddens}), a = new_array(r.dtype, {r.visibles}),
+                         b = new_array(r.dtype, {r.hiddens}), z = new_array(r.dtype, {r.visibles});
                 r.get_parameters(w.mutable_data(), a.mutable_data(), b.mutable_data(), z.mutable_data());
-                return py::make_tuple(py::array(w.attr("T")), a, b, z);
+                return py::make_tuple(w.transposed(), a, b, z);
             },
             "(components (hiddens, visibles), visible_bias, hidden_bias, log_variance)")
         .def("set_chains",
-             [](Rbm& r, const py::array& h) {
+             [](Rbm& r, const AnyArray& h) {
                  contiguous(h, "chains", r.dtype, {-1, r.hiddens});
                  check(r.set_chains(h.data(), h.shape(0)), "chains hold values other than 0 and 1");
                  r.chain_totals = Array();
              })
         .def("get_chains",
              [](const Rbm& r) {
-                 py::array h = new_array(r.dtype, {r.chains.count(), r.hiddens});
+                 AnyArray h = new_array(r.dtype, {r.chains.count(), r.hiddens});
                  if (r.chains.count()) r.chains.get(h.mutable_data());
                  return h;
              })
         .def(
             "set_chain_totals",
-            [](Rbm& r, const py::array& totals) {
-                r.chain_totals = Array(r.dtype, totals.size());
+            [](Rbm& r, const AnyArray& totals) {
+                r.chain_totals = Array(r.dtype, totals.size(), r.device);
                 copy_into(r.chain_totals, totals, "totals", r.dtype);
             },
             "totals"_a, "What the counts of each chain add up to.")
         .def(
             "set_shapes",
-            [](Rbm& r, const py::array& visible, const py::array& hidden) {
-                std::memcpy(r.visible_shape.data(),
-                            contiguous(visible, "visible_shape", r.dtype, {2, r.visibles}).data(),
-                            size_t(visible.nbytes()));
-                std::memcpy(r.hidden_shape.data(), contiguous(hidden, "hidden_shape", r.dtype, {2, r.hiddens}).data(),
-                            size_t(hidden.nbytes()));
+            [](Rbm& r, const AnyArray& visible, const AnyArray& hidden) {
+                const AnyArray v = contiguous(visible, "visible_shape", r.dtype, {2, r.visibles});
+                const AnyArray h = contiguous(hidden, "hidden_shape", r.dtype, {2, r.hiddens});
+                copy_memory(r.device, r.visible_shape.data(), {}, v.data(), v.nbytes());
+                copy_memory(r.device, r.hidden_shape.data(), {}, h.data(), h.nbytes());
             },
             "visible"_a, "hidden"_a, "Gaps and asymmetries of double rectified units, a row each.")
         .def(
@@ -180,15 +213,15 @@ void bind_rbm(py::module_& m) {
             "What training carries from step to step, besides parameters, chains, seed and step.")
         .def("set_state",
              [](Rbm& r, const py::dict& d) {
-                 copy_into(r.velocity, d["velocity"], "velocity", r.dtype);
-                 copy_into(r.bias_velocity, d["bias_velocity"], "bias_velocity", r.dtype);
-                 copy_into(r.visible_offset, d["visible_offset"], "visible_offset", r.dtype);
-                 copy_into(r.hidden_offset, d["hidden_offset"], "hidden_offset", r.dtype);
+                 copy_into(r.velocity, AnyArray::of(d["velocity"]), "velocity", r.dtype);
+                 copy_into(r.bias_velocity, AnyArray::of(d["bias_velocity"]), "bias_velocity", r.dtype);
+                 copy_into(r.visible_offset, AnyArray::of(d["visible_offset"]), "visible_offset", r.dtype);
+                 copy_into(r.hidden_offset, AnyArray::of(d["hidden_offset"]), "hidden_offset", r.dtype);
                  for (const auto& [name, a] : made_when_needed(r)) {
                      *a = Array();
                      if (!d.contains(name)) continue;
-                     *a = Array(r.dtype, size_when_made(r, name));
-                     copy_into(*a, d[name], name, r.dtype);
+                     *a = Array(r.dtype, size_when_made(r, name), r.device);
+                     copy_into(*a, AnyArray::of(d[name]), name, r.dtype);
                  }
              })
         .def(
@@ -208,7 +241,8 @@ void bind_rbm(py::module_& m) {
                 check(!o.persistent || !r.visible.has(Unit::multinomial) || r.chain_totals.size() == r.chains.count(),
                       "chains of counts need totals");
                 const void* w = nullptr;
-                if (!weight.is_none()) w = contiguous(weight, "sample_weight", r.dtype, {rows.rows.count}).data();
+                if (!weight.is_none())
+                    w = contiguous(weight.cast<AnyArray>(), "sample_weight", r.dtype, {rows.rows.count}).data();
                 check(uniforms.is_none() || (r.visible.binary() && r.hidden.binary()),
                       "given uniforms are for Bernoulli units");
                 UniformSource source(uniforms);
@@ -217,7 +251,8 @@ void bind_rbm(py::module_& m) {
                 std::optional<Diverged> diverged;
                 {
                     py::gil_scoped_release release;
-                    diverged = r.train(rows.rows, index, order.size(), w, o, ticker.function());
+                    const RowsThere there(r, rows);
+                    diverged = r.train(there.rows(), index, order.size(), w, o, ticker.function());
                 }
                 source.rethrow();
                 ticker.rethrow();
@@ -233,45 +268,52 @@ void bind_rbm(py::module_& m) {
                 const RowsArgument rows = rows_argument(v, r.dtype, r.visibles, "X");
                 const bool log_z = what == "log_partition";
                 check(log_z || what == "mean" || what == "sample", "what is '" + what + "'");
-                py::array out =
+                AnyArray out =
                     log_z ? new_array(r.dtype, {rows.rows.count}) : new_array(r.dtype, {rows.rows.count, r.hiddens});
-                void* p = out.mutable_data();
-                std::memset(p, 0, size_t(out.nbytes()));
+                const Array result(r.dtype, out.size(), r.device);
+                void *p = result.data(), *to = out.mutable_data();
                 py::gil_scoped_release release;
+                const RowsThere there(r, rows);
                 Array totals;
                 r.sum_counts(rows.rows, nullptr, rows.rows.count, totals);
                 r.hidden_given_visible(
-                    rows.rows.left(), rows.rows.count,
+                    there.rows().left(), rows.rows.count,
                     {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr, nullptr, log_z ? p : nullptr},
                     Draw{seed}, totals.data());
+                copy_memory({}, to, r.device, p, result.bytes());
                 return out;
             },
             "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
         .def(
             "visible_given_hidden",
-            [](Rbm& r, const py::array& h, const std::string& what, uint64_t seed, const py::object& totals) {
+            [](Rbm& r, const AnyArray& h, const std::string& what, uint64_t seed, const py::object& totals) {
                 contiguous(h, "H", r.dtype, {-1, r.hiddens});
                 const void* counts = nullptr;
-                if (!totals.is_none()) counts = contiguous(totals, "totals", r.dtype, {h.shape(0)}).data();
+                if (!totals.is_none())
+                    counts = contiguous(totals.cast<AnyArray>(), "totals", r.dtype, {h.shape(0)}).data();
                 check(what == "mean" || what == "sample", "what is '" + what + "'");
-                py::array out = new_array(r.dtype, {h.shape(0), r.visibles});
-                void* p = out.mutable_data();
+                AnyArray out = new_array(r.dtype, {h.shape(0), r.visibles});
+                const Array given(r.dtype, h.size(), r.device), result(r.dtype, out.size(), r.device);
+                const void* from = h.data();
+                void *p = result.data(), *to = out.mutable_data();
+                const int64_t count = h.shape(0);
                 py::gil_scoped_release release;
-                r.visible_given_hidden(Left{h.data(), r.hiddens, 1}, h.shape(0),
+                copy_memory(r.device, given.data(), {}, from, given.bytes());
+                r.visible_given_hidden(Left{given.data(), r.hiddens, 1}, count,
                                        {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr}, Draw{seed},
                                        counts);
+                copy_memory({}, to, r.device, p, result.bytes());
                 return out;
             },
             "H"_a, "what"_a, "seed"_a = 0, "totals"_a = py::none(),
             "'mean' or 'sample' of the visible layer; totals: what the counts of each row add up to (None: 1).")
         .def(
             "gibbs",
-            [](Rbm& r, const py::array& v, int64_t steps, const py::object& clamp, uint64_t seed,
+            [](Rbm& r, const AnyArray& v, int64_t steps, const py::object& clamp, uint64_t seed,
                const py::object& callback) {
                 contiguous(v, "v", r.dtype, {-1, r.visibles});
                 check(steps >= 0, "steps must not be negative");
-                py::array state = v.attr("copy")();
-                py::array mean = v.attr("copy")();
+                AnyArray state = copy_of(v), mean = copy_of(v);
                 py::array_t<uint8_t, py::array::c_style> mask;
                 if (!clamp.is_none()) {
                     mask = clamp;
@@ -279,9 +321,10 @@ void bind_rbm(py::module_& m) {
                 }
                 Ticker ticker(callback, steps);
                 void *s = state.mutable_data(), *mu = mean.mutable_data();
+                const int64_t count = v.shape(0);
                 {
                     py::gil_scoped_release release;
-                    r.gibbs(s, v.shape(0), steps, clamp.is_none() ? nullptr : mask.data(), mu, seed, ticker.function());
+                    r.gibbs(s, count, steps, clamp.is_none() ? nullptr : mask.data(), mu, seed, ticker.function());
                 }
                 ticker.rethrow();
                 return py::make_tuple(state, mean);
@@ -290,19 +333,21 @@ void bind_rbm(py::module_& m) {
             "(states, conditional means) after `steps` Gibbs steps from v.")
         .def(
             "anneal",
-            [](Rbm& r, const py::array& v, const py::array_t<double, py::array::c_style>& betas,
-               const py::array& base_bias, uint64_t seed, const py::object& callback) {
+            [](Rbm& r, const AnyArray& v, const py::array_t<double, py::array::c_style>& betas,
+               const AnyArray& base_bias, uint64_t seed, const py::object& callback) {
                 contiguous(v, "v", r.dtype, {-1, r.visibles});
                 contiguous(base_bias, "base_bias", r.dtype, {r.visibles});
-                py::array state = v.attr("copy")();
+                AnyArray state = copy_of(v);
                 py::array_t<double> log_weight(v.shape(0));
                 std::memset(log_weight.mutable_data(), 0, size_t(log_weight.nbytes()));
                 Ticker ticker(callback, betas.size() - 1);
                 void* s = state.mutable_data();
                 double* w = log_weight.mutable_data();
+                const void* base = base_bias.data();
+                const int64_t count = v.shape(0);
                 {
                     py::gil_scoped_release release;
-                    r.anneal(s, v.shape(0), betas.data(), betas.size(), base_bias.data(), w, seed, ticker.function());
+                    r.anneal(s, count, betas.data(), betas.size(), base, w, seed, ticker.function());
                 }
                 ticker.rethrow();
                 return py::make_tuple(log_weight, state);

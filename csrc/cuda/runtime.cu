@@ -3,8 +3,11 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "cuda/error.h"
@@ -33,8 +36,10 @@ struct Device {
 
 Device& device_state(int device);
 
+std::atomic<int> graphs = 0;  // that there are
+
 // Scratch buffers of one thread. They grow and are kept; a buffer that was outgrown is released in stream
-// order, after the kernels that use it.
+// order, after the kernels that use it, but not where a graph may have recorded it.
 struct ScratchBuffers {
     struct Buffer {
         void* data = nullptr;
@@ -57,7 +62,8 @@ void* scratch(int slot, size_t bytes) {
     if (size_t(slot) >= buffers.size()) buffers.resize(size_t(slot) + 1);
     auto& b = buffers[size_t(slot)];
     if (b.bytes < bytes) {
-        if (b.data) release(device, b.data);
+        if (b.data && graphs == 0) release(device, b.data);
+        bytes = bytes > 2 * b.bytes ? bytes : 2 * b.bytes;
         b = {};
         b.data = allocate(device, bytes);
         b.bytes = bytes;
@@ -154,16 +160,57 @@ DeviceScope::~DeviceScope() {
     if (device_ != before_) (void)cudaSetDevice(before_);
 }
 
-void* allocate(int device, size_t bytes) {
-    if (bytes == 0) return nullptr;
-    const Device& d = device_state(device);
-    const DeviceScope scope(device);
+struct Graph::Recording {
+    int device = 0;
+    bool recording = true;
+    cudaStream_t stream = nullptr;  // of what is recorded
+    Launch launch = {};
+    cudaGraphExec_t exec = nullptr;
+    std::map<size_t, std::vector<void*>> free;  // by size: what was asked for and released while recording
+    std::vector<void*> late;                    // not the graph's, released while recording
+};
+
+// The graph that this thread records, and the memory of all graphs: a block lives as long as its graph and what holds
+// it besides.
+struct Recorder {
+    using Recording = Graph::Recording;
+    struct Block {
+        Recording* graph;  // null: gone
+        size_t bytes;
+        bool held = true;
+    };
+    static inline thread_local Recording* now = nullptr;
+    static inline auto* mutex = new std::mutex;
+    static inline auto* blocks = new std::unordered_map<void*, Block>;
+    static inline std::atomic<bool> any = false;  // whether there ever was a graph
+
+    static Recording* on(int device) { return now && now->device == device ? now : nullptr; }
+
+    // False if p has to be given back by the caller.
+    static bool released(void* p) {
+        const std::lock_guard lock(*mutex);
+        const auto found = blocks->find(p);
+        if (found == blocks->end()) return false;
+        Block& b = found->second;
+        if (!b.graph) {
+            blocks->erase(found);
+            return false;
+        }
+        b.held = false;
+        if (b.graph->recording) b.graph->free[b.bytes].push_back(p);
+        return true;
+    }
+};
+
+namespace {
+
+void* take(const Device& d, int device, size_t bytes) {
     void* p = nullptr;
     const auto get = [&] {
         return d.pool ? cudaMallocFromPoolAsync(&p, bytes, d.pool, d.stream) : cudaMalloc(&p, bytes);
     };
     cudaError_t error = get();
-    if (error == cudaErrorMemoryAllocation) {  // once more without what the pool keeps
+    if (error == cudaErrorMemoryAllocation && !Recorder::now) {  // once more without what the pool keeps
         (void)cudaGetLastError();
         trim(device);
         error = get();
@@ -173,13 +220,53 @@ void* allocate(int device, size_t bytes) {
     return p;
 }
 
+// cudaFree waits for the GPU by itself
+void give(const Device& d, void* p) {
+    if ((d.pool ? cudaFreeAsync(p, d.stream) : cudaFree(p)) != cudaSuccess) (void)cudaGetLastError();
+}
+
+// What a thread starts goes to the GPU's stream, or to that of the graph it records.
+cudaStream_t stream_now(int device, const Device& d) {
+    const auto* r = Recorder::on(device);
+    return r ? r->stream : d.stream;
+}
+
+void refuse_to_record(int device, const char* what) {
+    if (Recorder::on(device)) throw std::runtime_error(std::string("CUDA: ") + what + " can't be recorded in a graph");
+}
+
+}  // namespace
+
+void* allocate(int device, size_t bytes) {
+    if (bytes == 0) return nullptr;
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    auto* r = Recorder::on(device);
+    if (!r) return take(d, device, bytes);
+    bytes = (bytes + 511) / 512 * 512;
+    auto& kept = r->free[bytes];
+    void* p = nullptr;
+    if (!kept.empty()) {
+        p = kept.back();
+        kept.pop_back();
+        const std::lock_guard lock(*Recorder::mutex);
+        Recorder::blocks->at(p).held = true;
+    } else {
+        p = take(d, device, bytes);
+        const std::lock_guard lock(*Recorder::mutex);
+        Recorder::blocks->emplace(p, Recorder::Block{r, bytes});
+    }
+    return p;
+}
+
 void release(int device, void* p) noexcept {
     if (!p) return;
     try {
         const Device& d = device_state(device);
         const DeviceScope scope(device);
-        // cudaFree waits for the GPU by itself
-        if ((d.pool ? cudaFreeAsync(p, d.stream) : cudaFree(p)) != cudaSuccess) (void)cudaGetLastError();
+        if (Recorder::any && Recorder::released(p)) return;
+        if (auto* r = Recorder::on(device)) return r->late.push_back(p);
+        give(d, p);
     } catch (const std::exception&) {
         // the process is ending and the driver is gone: so is the memory
     }
@@ -187,6 +274,7 @@ void release(int device, void* p) noexcept {
 
 void copy_to_gpu(int device, void* to, const void* from, size_t bytes) {
     if (bytes == 0) return;
+    refuse_to_record(device, "a copy to the GPU");
     const Device& d = device_state(device);
     const DeviceScope scope(device);
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, d.stream), "copying to the GPU");
@@ -195,6 +283,7 @@ void copy_to_gpu(int device, void* to, const void* from, size_t bytes) {
 
 void copy_to_host(int device, void* to, const void* from, size_t bytes) {
     if (bytes == 0) return;
+    refuse_to_record(device, "a copy from the GPU");
     const Device& d = device_state(device);
     const DeviceScope scope(device);
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, d.stream), "copying from the GPU");
@@ -205,17 +294,27 @@ void copy_on_gpu(int device, void* to, const void* from, size_t bytes) {
     if (bytes == 0) return;
     const Device& d = device_state(device);
     const DeviceScope scope(device);
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, d.stream), "copying on the GPU");
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_now(device, d)), "copying on the GPU");
+}
+
+void copy_rows(int device, void* to, size_t to_step, const void* from, size_t from_step, size_t width, size_t rows) {
+    if (width == 0 || rows == 0) return;
+    if (rows == 1 || (to_step == width && from_step == width)) return copy_on_gpu(device, to, from, width * rows);
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    check(cudaMemcpy2DAsync(to, to_step, from, from_step, width, rows, cudaMemcpyDeviceToDevice, stream_now(device, d)),
+          "copying on the GPU");
 }
 
 void zero(int device, void* p, size_t bytes) {
     if (bytes == 0) return;
     const Device& d = device_state(device);
     const DeviceScope scope(device);
-    check(cudaMemsetAsync(p, 0, bytes, d.stream), "zeroing GPU memory");
+    check(cudaMemsetAsync(p, 0, bytes, stream_now(device, d)), "zeroing GPU memory");
 }
 
 void synchronize(int device) {
+    refuse_to_record(device, "waiting for the GPU");
     const Device& d = device_state(device);
     const DeviceScope scope(device);
     check(cudaStreamSynchronize(d.stream), "waiting for the GPU");
@@ -228,6 +327,123 @@ void trim(int device) {
     if (d.pool) check(cudaMemPoolTrimTo(d.pool, 0), "giving GPU memory back");
 }
 
+// ---------------------------------------------------------------- graphs
+
+bool can_record() { return true; }
+
+Graph::Graph(int device) : recording_(std::make_shared<Recording>()) {
+    const Device& d = device_state(device);
+    const DeviceScope scope(device);
+    if (Recorder::now) throw std::logic_error("CUDA: this thread records a graph already");
+    Recording& r = *recording_;
+    r.device = device;
+    check(cudaStreamCreateWithFlags(&r.stream, cudaStreamNonBlocking), "creating a stream");
+    r.launch = d.launch;
+    r.launch.stream = r.stream;
+    // relaxed: memory is asked for on the GPU's own stream meanwhile
+    const cudaError_t begun = cudaStreamBeginCapture(r.stream, cudaStreamCaptureModeRelaxed);
+    if (begun != cudaSuccess) (void)cudaStreamDestroy(r.stream);
+    check(begun, "recording a graph");
+    Recorder::any = true;
+    ++graphs;
+    Recorder::now = &r;
+}
+
+namespace {
+
+// Ends recording. What was recorded is in *graph, or null where it failed.
+template <class R>  // Recording is private
+cudaError_t stop(R& r, const Device& d, cudaGraph_t* graph) noexcept {
+    Recorder::now = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(r.stream, graph);
+    {
+        const std::lock_guard lock(*Recorder::mutex);
+        r.recording = false;
+        r.free.clear();
+    }
+    for (void* p : r.late) give(d, p);
+    r.late.clear();
+    (void)cudaStreamDestroy(r.stream);
+    return ended;
+}
+
+}  // namespace
+
+void Graph::finish() {
+    Recording& r = *recording_;
+    if (Recorder::now != &r) throw std::logic_error("CUDA: another thread records this graph");
+    const Device& d = device_state(r.device);
+    const DeviceScope scope(r.device);
+    cudaGraph_t graph = nullptr;
+    check(stop(r, d, &graph), "recording a graph");
+    const cudaError_t made = cudaGraphInstantiate(&r.exec, graph, 0);
+    (void)cudaGraphDestroy(graph);
+    check(made, "making a graph");
+}
+
+void Graph::replay() {
+    const Recording& r = *recording_;
+    if (!r.exec) throw std::logic_error("CUDA: the graph was not finished");
+    const DeviceScope scope(r.device);
+    check(cudaGraphLaunch(r.exec, device_state(r.device).stream), "starting a graph");
+}
+
+Graph::~Graph() {
+    Recording& r = *recording_;
+    try {
+        const Device& d = device_state(r.device);
+        const DeviceScope scope(r.device);
+        cudaGraph_t graph = nullptr;
+        if (r.recording) (void)stop(r, d, &graph);
+        if (graph) (void)cudaGraphDestroy(graph);
+        (void)cudaStreamSynchronize(d.stream);  // it may still be at work
+        if (r.exec) (void)cudaGraphExecDestroy(r.exec);
+        (void)cudaGetLastError();
+        const std::lock_guard lock(*Recorder::mutex);
+        for (auto at = Recorder::blocks->begin(); at != Recorder::blocks->end();) {
+            const bool own = at->second.graph == &r;
+            if (own) at->second.graph = nullptr;
+            if (!own || at->second.held) {
+                ++at;
+                continue;
+            }
+            give(d, at->first);
+            at = Recorder::blocks->erase(at);
+        }
+    } catch (const std::exception&) {
+        // the process is ending and the driver is gone
+    }
+    --graphs;
+}
+
+void* stream(int device) { return device_state(device).stream; }
+
+namespace {
+
+void order(int device, cudaStream_t first, cudaStream_t then) {
+    const DeviceScope scope(device);
+    cudaEvent_t event;
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+    const cudaError_t recorded = cudaEventRecord(event, first);
+    const cudaError_t waits = recorded == cudaSuccess ? cudaStreamWaitEvent(then, event) : recorded;
+    (void)cudaEventDestroy(event);  // once it has happened
+    check(waits, "ordering streams");
+}
+
+}  // namespace
+
+void wait_for(int device, void* theirs) {
+    refuse_to_record(device, "waiting for another stream");
+    order(device, static_cast<cudaStream_t>(theirs), device_state(device).stream);
+}
+void let_wait(int device, void* theirs) {
+    refuse_to_record(device, "another stream's waiting");
+    order(device, device_state(device).stream, static_cast<cudaStream_t>(theirs));
+}
+
 }  // namespace unsupfast::cuda
 
-const unsupfast::Launch& unsupfast::cuda_launch(int device) { return cuda::device_state(device).launch; }
+const unsupfast::Launch& unsupfast::cuda_launch(int device) {
+    if (const auto* r = cuda::Recorder::on(device)) return r->launch;
+    return cuda::device_state(device).launch;
+}

@@ -1,6 +1,8 @@
 // GPUs from the host's side: what is there, memory, copies, and the launch context of CUDA kernels. Includes
-// no CUDA header, and nothing here calls CUDA before it is asked to.
+// no CUDA header, and nothing here calls CUDA before it is asked to. Three files define it: runtime.cu; absent.cpp
+// where CUDA is not built; and simulated.cpp, a GPU played by the CPU, on which tests check what the host does.
 #pragma once
+#include <memory>
 #include <string>
 
 #include "kernel.h"
@@ -47,6 +49,12 @@ int device_count(std::string* reason = nullptr);
 // Never throws: what went wrong is in `reason`. Creates no context on the GPU.
 GpuInfo device_info(int device);
 
+#if defined(UNSUPFAST_SIMULATED_GPU)
+inline constexpr bool kSimulated = true;
+#else
+inline constexpr bool kSimulated = false;
+#endif
+
 // Makes a GPU the calling thread's current one, and restores the one before.
 class DeviceScope {
   public:
@@ -59,16 +67,52 @@ class DeviceScope {
     int before_ = 0, device_ = 0;
 };
 
+// What a kernel runs in.
+#if defined(UNSUPFAST_SIMULATED_GPU)
+class KernelScope {  // opens the memory of the simulated GPU, which the host must not touch otherwise
+  public:
+    explicit KernelScope(int device);
+    ~KernelScope();
+    KernelScope(const KernelScope&) = delete;
+    KernelScope& operator=(const KernelScope&) = delete;
+};
+#else
+using KernelScope = DeviceScope;
+#endif
+
 // All of these are ordered on the GPU's stream. Memory is kept for reuse after it was released.
 void* allocate(int device, size_t bytes);
 void release(int device, void* p) noexcept;
 void copy_to_gpu(int device, void* to, const void* from, size_t bytes);   // returns when `from` may change
 void copy_to_host(int device, void* to, const void* from, size_t bytes);  // returns when `to` is there
 void copy_on_gpu(int device, void* to, const void* from, size_t bytes);   // asynchronous
-void zero(int device, void* p, size_t bytes);                             // asynchronous
-void synchronize(int device);                                             // throws what a kernel did wrong
+// `rows` runs of `width` bytes, their beginnings `to_step` and `from_step` bytes apart; asynchronous
+void copy_rows(int device, void* to, size_t to_step, const void* from, size_t from_step, size_t width, size_t rows);
+void zero(int device, void* p, size_t bytes);  // asynchronous
+void synchronize(int device);                  // throws what a kernel did wrong
 // Gives memory that was released back to the driver.
 void trim(int device);
+// Work that is recorded once and done often. From the making of a Graph to finish() what the calling thread starts on that
+// GPU is recorded, not done; memory that it asks for belongs to the graph. Copies between CPU and GPU can't be recorded.
+class Graph {
+  public:
+    explicit Graph(int device);
+    ~Graph();
+    Graph(const Graph&) = delete;
+    Graph& operator=(const Graph&) = delete;
+    void finish();
+    void replay();  // does all of it, asynchronously
+
+  private:
+    struct Recording;
+    std::shared_ptr<Recording> recording_;
+    friend struct Recorder;
+};
+bool can_record();
+// The GPU's stream, a cudaStream_t, and its order among those of others: our work waits for theirs, or theirs for ours.
+void* stream(int device);
+void wait_for(int device, void* theirs);
+void let_wait(int device, void* theirs);
 
 }  // namespace unsupfast::cuda
 

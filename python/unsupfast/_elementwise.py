@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _arrays, _core
 from .autograd import Op, Tensor, op
 
 __all__ = [
@@ -105,6 +105,12 @@ def _(g, y, a, b):
     return _fit(mul(g, b), a), _fit(mul(g, a), b)
 
 
+@mul.fast()
+def _(g, needs, into, y, a, b):
+    by_a = _fit(_core.mul(g, b), a) if needs[0] else None
+    return by_a, _fit(_core.mul(g, a), b) if needs[1] else None
+
+
 @div.rule
 def _(g, y, a, b):
     by_a = div(g, b)
@@ -113,20 +119,17 @@ def _(g, y, a, b):
 
 @maximum.rule
 def _(g, y, a, b):
-    return _to_one_of(g, a, b, np.greater_equal(_values(a), _values(b)))
+    return _to_one_of(g, a, b, _core.positive(_core.sub(_values(b), _values(a))))
 
 
 @minimum.rule
 def _(g, y, a, b):
-    return _to_one_of(g, a, b, np.less_equal(_values(a), _values(b)))
+    return _to_one_of(g, a, b, _core.positive(_core.sub(_values(a), _values(b))))
 
 
-def _to_one_of(g: Any, a: Any, b: Any, first: Any) -> tuple[Any, Any]:
-    """The gradients by a and b of an operation that takes a where `first` holds, else b."""
-    return (
-        _fit(where(g, 0.0, condition=first), a),
-        _fit(where(0.0, g, condition=first), b),
-    )
+def _to_one_of(g: Any, a: Any, b: Any, second: Any) -> tuple[Any, Any]:
+    """The gradients by a and b of an operation that takes b where `second` is 1, a where it is 0."""
+    return _fit(mul(g, _core.sub(1.0, second)), a), _fit(mul(g, second), b)
 
 
 @neg.rule
@@ -136,7 +139,8 @@ def _(g, y, a):
 
 @abs.rule
 def _(g, y, a):
-    return (where(g, neg(g), condition=np.greater_equal(_values(a), 0)),)
+    negative = _core.positive(_core.neg(_values(a)))
+    return (mul(g, _core.sub(1.0, _core.mul(negative, 2.0))),)
 
 
 @square.rule
@@ -181,7 +185,7 @@ def _(g, y, a):
 
 @relu.rule
 def _(g, y, a):
-    return (where(g, 0.0, condition=np.greater(_values(a), 0)),)
+    return (mul(g, _core.positive(_values(a))),)
 
 
 @op
@@ -250,15 +254,26 @@ def sum(a, *, axis=None, keepdims=False):
 
 @sum.rule
 def _(g, y, a, *, axis=None, keepdims=False):
-    return (expand(g, shape=_shape(a), axis=axis, keepdims=keepdims),)
+    return (_spread(g, a, axis, keepdims),)
+
+
+def _spread(g: Any, a: Any, axis: Any, keepdims: bool) -> Any:
+    """g, one number for all that was reduced, as an array of the shape of a, where that lies."""
+    like = _values(a)
+    if _arrays.is_gpu(like) and not _arrays.is_gpu(_values(g)):
+        if not isinstance(g, Tensor):
+            return _arrays.full(like.shape, float(g), like)
+        g = mul(g, _arrays.full((), 1.0, like))
+    return expand(g, shape=like.shape, axis=axis, keepdims=keepdims)
 
 
 @op
 def expand(a, *, shape, axis=None, keepdims=False):
     """The transpose of :func:`sum`: a, repeated along the axes that were summed."""
     if axis is not None and not keepdims:
-        a = np.expand_dims(a, axis)
-    return np.broadcast_to(a, shape)
+        axes = {i % len(shape) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))}
+        a = _arrays.reshape(a, [1 if i in axes else n for i, n in enumerate(shape)])
+    return _arrays.broadcast(a, shape)
 
 
 @expand.rule
@@ -275,7 +290,7 @@ def mean(a, *, axis=None, keepdims=False):
 @mean.rule
 def _(g, y, a, *, axis=None, keepdims=False):
     n = math.prod(_shape(a)) / (math.prod(_shape(y)) or 1)
-    return (expand(mul(g, 1.0 / (n or 1)), shape=_shape(a), axis=axis, keepdims=keepdims),)
+    return (_spread(mul(g, 1.0 / (n or 1)), a, axis, keepdims),)
 
 
 @op
@@ -287,30 +302,31 @@ def max(a, *, axis=None, keepdims=False):
 @max.rule
 def _(g, y, a, *, axis=None, keepdims=False):
     top = expand.function(_values(y), shape=_shape(a), axis=axis, keepdims=keepdims)
-    chosen = np.equal(_values(a), top).astype(top.dtype)
-    share = chosen / np.sum(chosen, axis=axis, keepdims=True)
-    return (mul(expand(g, shape=_shape(a), axis=axis, keepdims=keepdims), share),)
+    chosen = _core.sub(1.0, _core.positive(_core.sub(top, _values(a))))
+    share = _core.div(chosen, _core.sum(chosen, axis, True))
+    return (mul(_spread(g, a, axis, keepdims), share),)
 
 
 @op
 def logsumexp(a, *, axis=None, keepdims=False):
     """``log(sum(exp(a)))`` over axes, without overflow."""
     top = _core.max(a, axis, True)
-    top = _core.where(np.isfinite(top), top, 0.0)
+    most = float(np.finfo(top.dtype).max)
+    top = _core.minimum(_core.maximum(top, -most), most)  # infinities would leave differences NaN
     total = _core.sum(_core.exp(_core.sub(a, top)), axis, keepdims)
-    return _core.add(_core.log(total), np.reshape(top, total.shape))
+    return _core.add(_core.log(total), _arrays.reshape(top, total.shape))
 
 
 @logsumexp.rule
 def _(g, y, a, *, axis=None, keepdims=False):
-    shape = {"shape": _shape(a), "axis": axis, "keepdims": keepdims}
-    return (mul(expand(g, **shape), exp(sub(a, expand(y, **shape)))),)
+    spread = expand(y, shape=_shape(a), axis=axis, keepdims=keepdims)
+    return (mul(_spread(g, a, axis, keepdims), exp(sub(a, spread))),)
 
 
 @op
 def reshape(a, *, shape):
     """The same elements in another shape."""
-    return np.reshape(a, shape)
+    return _arrays.reshape(a, shape)
 
 
 @reshape.rule

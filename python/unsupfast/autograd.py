@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _arrays, _core
 from ._core import WeightGradient
 
 __all__ = ["Op", "Tensor", "check_grads", "grad", "op"]
@@ -48,20 +49,21 @@ class Tensor:
     Parameters
     ----------
     data : array-like
-        NumPy array, or anything with ``__dlpack__`` or ``__array__``; shared, not copied.
+        NumPy array, ``_core.GpuArray``, or anything with ``__dlpack__`` or ``__array__``; shared,
+        not copied.
     requires_grad : bool, default=False
         Whether :func:`grad` may be asked for gradients by it.
 
     Attributes
     ----------
-    data : ndarray
+    data : ndarray or GpuArray
     """
 
     __array_priority__ = 1000  # array + tensor is ours, not an array of objects
     __slots__ = ("_source", "data")
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self.data: np.ndarray = _as_array(data)
+        self.data: Any = _as_array(data)
         self._source: tuple[Node, int] | None = (Node(), 0) if requires_grad else None
 
     @property
@@ -91,7 +93,7 @@ class Tensor:
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        return self.data
+        return _arrays.numpy(self.data)
 
     def __array__(self, dtype=None, copy=None):
         if copy is None:  # as needed; what NumPy 1 has no word for
@@ -105,7 +107,7 @@ class Tensor:
         return self.data.__dlpack_device__()
 
     def __reduce__(self):
-        return type(self), (self.data, self.requires_grad)
+        return type(self), (self.numpy(), self.requires_grad)
 
     def __repr__(self) -> str:
         kind = ", requires_grad=True" if self.requires_grad else ""
@@ -114,8 +116,8 @@ class Tensor:
     # Arithmetic is attached by ops.py, where the operations are.
 
 
-def _as_array(data: Any) -> np.ndarray:
-    if isinstance(data, np.ndarray):
+def _as_array(data: Any) -> Any:
+    if isinstance(data, (np.ndarray, _core.GpuArray)):
         return data
     if isinstance(data, Tensor):
         return data.data
@@ -127,7 +129,7 @@ def _as_array(data: Any) -> np.ndarray:
     return array
 
 
-def _tensor(data: np.ndarray, source: tuple[Node, int] | None) -> Tensor:
+def _tensor(data: Any, source: tuple[Node, int] | None) -> Tensor:
     t = Tensor.__new__(Tensor)
     t.data, t._source = data, source
     return t
@@ -258,7 +260,9 @@ def grad(
         found[i] = _computed(value)
 
     if isinstance(y, Tensor) and y._source is not None:
-        start = np.ones(y.shape, y.dtype) if g is None else g
+        # a single number stays on the CPU: what is made of numbers alone costs a GPU nothing
+        like = y.data if y.shape else np.empty((), y.dtype)
+        start = _arrays.full(y.shape, 1.0, like) if g is None else g
         if create_graph:
             start = start if isinstance(start, Tensor) else Tensor(start)
         elif isinstance(start, Tensor):
@@ -267,7 +271,7 @@ def grad(
     if consumer is None:
         for i, x in enumerate(xs):
             if found[i] is None:
-                zeros = np.zeros(x.shape, x.dtype)
+                zeros = _arrays.zeros(x.shape, x.data)
                 found[i] = Tensor(zeros) if create_graph else zeros
     return found
 
@@ -331,10 +335,10 @@ class _Sweep:
         known = slots[index]
         if isinstance(known, WeightGradient):
             if g is not known:
-                known.add(np.ascontiguousarray(g))
+                known.add(_arrays.contiguous(g))
         elif isinstance(g, WeightGradient):
             if known is not None:
-                g.add(np.ascontiguousarray(known))
+                g.add(_arrays.contiguous(known))
             slots[index] = g
         else:
             slots[index] = g if known is None else known + g

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import _arrays, ops
 from .autograd import Tensor
 
 __all__ = ["Dense", "Dropout", "Module", "Parameter", "Sequential", "TiedDense"]
@@ -25,12 +26,12 @@ class Parameter(Tensor):
 
     __slots__ = ("decayed",)
 
-    def __init__(self, data: np.ndarray, decayed: bool = True):
+    def __init__(self, data: Any, decayed: bool = True):
         super().__init__(data, requires_grad=True)
         self.decayed = decayed
 
     def __reduce__(self):
-        return Parameter, (self.data, self.decayed)
+        return Parameter, (self.numpy(), self.decayed)
 
 
 class Module:
@@ -48,16 +49,31 @@ class Module:
         """Every parameter once."""
         return list({id(p): p for _, p in self.named_parameters()}.values())
 
-    def get_state(self) -> dict[str, np.ndarray]:
+    def get_state(self) -> dict[str, Any]:
         """Copies of all parameters by name."""
-        return {name: p.data.copy() for name, p in self.named_parameters()}
+        return {name: _arrays.copy(p.data) for name, p in self.named_parameters()}
 
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Puts values back, in place."""
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Puts values back, in place, from any device."""
         for name, p in self.named_parameters():
             if state[name].shape != p.data.shape:
                 raise ValueError(f"{name} has shape {state[name].shape}; expected {p.data.shape}")
-            p.data[...] = state[name]
+            _arrays.assign(p.data, state[name])
+
+    def move(self, gpu: int) -> None:
+        """Puts all parameters on a GPU, or (-1) on the CPU."""
+        for p in self.parameters():
+            p.data = _arrays.put(p.data, gpu)
+
+    def copy_on(self, gpu: int) -> Any:
+        """This module where its parameters are there, else a copy of it with parameters there."""
+        parameters = self.parameters()
+        if all(_arrays.gpu_of(p.data) == gpu for p in parameters):
+            return self
+        moved: dict[int, Any] = {
+            id(p): Parameter(_arrays.put(p.data, gpu), p.decayed) for p in parameters
+        }
+        return _with(self, moved)
 
     def __call__(self, x: Any) -> Any:
         raise NotImplementedError
@@ -67,6 +83,20 @@ def _entries(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, (list, tuple)):
         return [(f"{name}.{i}", item) for i, item in enumerate(value)]
     return [(name, value)]
+
+
+def _with(value: Any, parameters: dict[int, Parameter]) -> Any:
+    """A copy of a module, or of what one holds, with other parameters (by the id of those now)."""
+    if isinstance(value, Parameter):
+        return parameters[id(value)]
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with(item, parameters) for item in value)
+    if isinstance(value, Module):
+        made = copy.copy(value)
+        for name, item in vars(value).items():
+            setattr(made, name, _with(item, parameters))
+        return made
+    return value
 
 
 def initial_weights(
@@ -119,11 +149,11 @@ class Dense(Module):
     @property
     def weight(self) -> np.ndarray:
         """The weights as a matrix of shape (inputs, outputs); a copy."""
-        return ops.from_panels(self.panels.data, self.outputs)
+        return ops.from_panels(self.panels.numpy(), self.outputs)
 
     @weight.setter
     def weight(self, value: np.ndarray) -> None:
-        self.panels.data[...] = ops.to_panels(np.asarray(value, self.panels.dtype))
+        _arrays.assign(self.panels.data, ops.to_panels(np.asarray(value, self.panels.dtype)))
 
     def __call__(self, x: Any) -> Any:
         return ops.dense(
@@ -178,11 +208,10 @@ class Dropout(Module):
         self.rate, self.stream = float(rate), stream
 
     def __call__(self, x: Any, draw: Any = None) -> Any:
-        """`draw` has the `seed` and the `step` of a mini-batch; None, for predictions, keeps x."""
+        """`draw` names the random numbers of a mini-batch; None, for predictions, keeps x."""
         if draw is None or not self.rate:
             return x
-        step = draw.step & 0xFFFFFFFF
-        return ops.dropout(x, rate=self.rate, seed=draw.seed, step=step, stream=self.stream)
+        return ops.dropout(x, rate=self.rate, **draw.names(self.stream))
 
 
 class Sequential(Module):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _arrays, _core
 from ._elementwise import (
     _shape,
     abs,
@@ -97,7 +97,7 @@ ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "soft
 @op
 def transpose(a):
     """The axes in reverse order."""
-    return np.transpose(a)
+    return a.T
 
 
 @transpose.rule
@@ -108,7 +108,7 @@ def _(g, y, a):
 @op
 def columns(a, *, start, stop):
     """Columns [start, stop) of a matrix, contiguous."""
-    return np.ascontiguousarray(a[:, start:stop])
+    return _arrays.contiguous(a[:, start:stop])
 
 
 @columns.rule
@@ -119,7 +119,7 @@ def _(g, y, a, *, start, stop):
 @op
 def pad_columns(a, *, start, width):
     """The transpose of :func:`columns`: zeros around a."""
-    out = np.zeros((a.shape[0], width), a.dtype)
+    out = _arrays.zeros((a.shape[0], width), a)
     out[:, start : start + a.shape[1]] = a
     return out
 
@@ -135,9 +135,8 @@ def _(g, y, a, *, start, width):
 @op
 def matmul(a, b, *, ta=False, tb=False):
     """Product of two matrices, either one transposed."""
-    return _core.matmul(
-        np.asarray(a), np.asarray(b), np.asarray(a).dtype.name, transpose_a=ta, transpose_b=tb
-    )
+    a, b = (x if _arrays.is_gpu(x) else np.asarray(x) for x in (a, b))
+    return _core.matmul(a, b, a.dtype.name, transpose_a=ta, transpose_b=tb)
 
 
 @matmul.rule
@@ -187,7 +186,7 @@ def dense(x, w, b, *, n, activation="identity", turned=False, bf16=False):
     bf16 : bool
         Round the factors to bfloat16; sums stay float32.
     """
-    return _core.dense(np.ascontiguousarray(x), w, n, b, activation, turned, bf16)
+    return _core.dense(_arrays.contiguous(x), w, n, b, activation, turned, bf16)
 
 
 @dense.rule
@@ -200,14 +199,14 @@ def _(g, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
 
 @dense.fast(adds_to=1)
 def _(g, needs, into, y, x, w, b, *, n, activation="identity", turned=False, bf16=False):
-    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    g, x = _arrays.contiguous(g), _arrays.contiguous(x)
     return _core.dense_grad(g, y, x, w, activation, turned, bf16, needs[0], needs[1], into)
 
 
 @op
 def outer(x, g, *, bf16=False):
     """Panels of ``x' g``: the weight gradient of a dense layer. x: (m, k), g: (m, n)."""
-    return _core.outer(np.ascontiguousarray(x), np.ascontiguousarray(g), bf16)
+    return _core.outer(_arrays.contiguous(x), _arrays.contiguous(g), bf16)
 
 
 @outer.rule
@@ -219,7 +218,7 @@ def _(u, y, x, g, *, bf16=False):
 @op
 def gate(g, y, *, activation):
     """``g activation'(z)`` where y = activation(z)."""
-    return _core.gate(np.ascontiguousarray(g), y, activation)
+    return _core.gate(_arrays.contiguous(g), y, activation)
 
 
 @gate.rule
@@ -237,7 +236,7 @@ def curvature(y: Any, activation: str) -> Any:
         return exp(neg(y))
     values = y.data if isinstance(y, Tensor) else y
     if activation == "elu":
-        return (values < 0).astype(values.dtype)
+        return _core.positive(_core.neg(values))
     return np.zeros((), values.dtype)
 
 
@@ -274,14 +273,14 @@ def row_losses(z, x, *, kind, repeat=1):
 
 @row_losses.rule
 def _(g, y, z, x, *, kind, repeat=1):
-    target = np.repeat(x, repeat, axis=0) if repeat > 1 else x
+    target = _arrays.repeat_rows(x, repeat) if repeat > 1 else x
     difference = sub(_mean_of(z, target, kind), target)
     return mul(reshape(g, shape=(_shape(z)[0], 1)), difference), None
 
 
 @row_losses.fast()
 def _(g, needs, into, y, z, x, *, kind, repeat=1):
-    g = np.ascontiguousarray(g, z.dtype)
+    g = _arrays.contiguous(g, z.dtype)
     return _core.likelihood(z, x, kind, 1.0, repeat, g, True)[1], None
 
 
@@ -294,7 +293,8 @@ def loss(z, x, *, kind, scale=1.0):
 def _loss(z, x, *, kind, scale):
     factor = scale / (z.shape[0] or 1)
     values, gradient = _core.likelihood(z, x, kind, factor)
-    return np.asarray(factor * values.sum(dtype=np.float64), z.dtype), gradient
+    total = _core.mean(values) if scale == 1 and len(z) else _core.mul(_core.sum(values), factor)
+    return total, gradient
 
 
 @_loss.rule
@@ -306,8 +306,8 @@ def _(gs, ys, z, x, *, kind, scale):
 
 @_loss.fast()
 def _(gs, needs, into, ys, z, x, *, kind, scale):
-    g = float(gs[0])
-    return (ys[1] if g == 1.0 else ys[1] * ys[1].dtype.type(g)), None
+    g = gs[0] if _arrays.is_gpu(gs[0]) else float(gs[0])
+    return (ys[1] if g == 1.0 else _core.mul(ys[1], g)), None
 
 
 # ---------------------------------------------------------------------------------------- penalties
@@ -330,7 +330,7 @@ def _(g, y, w, *, n):
 @column_norms.fast(adds_to=0)
 def _(g, needs, into, y, w, *, n):
     total = _core.WeightGradient(w, n) if into is None else into
-    total.add_columns(np.ascontiguousarray(2 * g))
+    total.add_columns(_arrays.contiguous(_core.mul(g, 2.0)))
     return (total,)
 
 
@@ -341,12 +341,12 @@ def contraction(h, norms, *, activation, scale=1.0):
     ``sum_ij activation'(z_ij)^2 norms_j`` for outputs h = activation(z) of a layer whose weights
     have columns of these squared norms (Rifai et al., ICML 2011).
     """
-    return np.asarray(scale * _core.contraction(h, norms, activation)[0].sum(), h.dtype)
+    return _core.mul(_core.sum(_core.contraction(h, norms, activation)[0]), scale)
 
 
 @contraction.rule
 def _(g, y, h, norms, *, activation, scale=1.0):
-    one = np.ones(_shape(h), (h.data if isinstance(h, Tensor) else h).dtype)
+    one = _arrays.full(_shape(h), 1.0, h.data if isinstance(h, Tensor) else h)
     slope = gate(one, h, activation=activation)
     factor = mul(g, scale)
     by_h = mul(mul(mul(slope, curvature(h, activation)), norms), mul(factor, 2.0))
@@ -362,7 +362,7 @@ def _(g, needs, into, y, h, norms, *, activation, scale=1.0):
 
 
 @op
-def dropout(x, *, rate, seed=0, step=0, stream=0):
+def dropout(x, *, rate, seed=0, step=0, stream=0, clock=None):
     """Units left out at random, the others divided by ``1 - rate``: their mean is kept.
 
     The random numbers are named, not kept: the gradient draws the same ones again.
@@ -374,13 +374,15 @@ def dropout(x, *, rate, seed=0, step=0, stream=0):
         Probability that a unit is left out, in [0, 1).
     seed, step, stream : int
         Name the random numbers.
+    clock : GpuArray, optional
+        An int64 that is added to step when the numbers are drawn.
 
     References
     ----------
     N. Srivastava et al. "Dropout: a simple way to prevent neural networks from overfitting".
     JMLR 15, 2014.
     """
-    return _core.dropout(np.ascontiguousarray(x), rate, seed, step, stream)
+    return _core.dropout(_arrays.contiguous(x), rate, seed, step, stream, clock=clock)
 
 
 @dropout.rule
@@ -392,7 +394,7 @@ def _(g, y, x, **options):
 
 
 @op
-def latent(head, *, samples=1, seed=0, step=0, stream=0, first_row=0):
+def latent(head, *, samples=1, seed=0, step=0, stream=0, first_row=0, clock=None):
     """Codes of a diagonal-Gaussian posterior by the reparameterisation trick.
 
     Parameters
@@ -403,6 +405,8 @@ def latent(head, *, samples=1, seed=0, step=0, stream=0, first_row=0):
         Codes drawn per row; they follow each other.
     seed, step, stream, first_row : int
         Name the random numbers.
+    clock : GpuArray, optional
+        An int64 that is added to step when the numbers are drawn.
 
     Returns
     -------
@@ -417,7 +421,7 @@ def latent(head, *, samples=1, seed=0, step=0, stream=0, first_row=0):
     ----------
     D. Kingma, M. Welling. "Auto-encoding variational Bayes". ICLR 2014.
     """
-    return _core.latent(head, samples, seed, step, stream, first_row)
+    return _core.latent(head, samples, seed, step, stream, first_row, clock)
 
 
 @latent.rule
@@ -441,7 +445,7 @@ def _(gs, ys, head, *, samples=1, **draw):
 
 @latent.fast()
 def _(gs, needs, into, ys, head, **options):
-    gz, _, gkl = (None if g is None else np.ascontiguousarray(g, head.dtype) for g in gs)
+    gz, _, gkl = (None if g is None else _arrays.contiguous(g, head.dtype) for g in gs)
     return (_core.latent_grad(head, ys[1], gz, gkl),)
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _core
+from . import _arrays, _core
 
 __all__ = [
     "LBFGS",
@@ -50,23 +50,29 @@ class Optimizer:
     def __init__(self, weight_decay: float = 0.0):
         self.weight_decay = weight_decay
         self.step_count = 0
-        self.state: dict[int, dict[str, np.ndarray]] = {}
+        self.state: dict[int, dict[str, Any]] = {}
         self._tensors: dict[int, tuple[Any, ...]] = {}
 
-    def tensor(self, index: int, p: np.ndarray, decayed: bool) -> tuple[Any, ...]:
+    def tensor(self, index: int, p: Any, decayed: bool) -> tuple[Any, ...]:
         """What a compiled step changes: (p, m, v, decay); moments are zeros at first."""
         known = self._tensors.get(index)
         if known is None or known[0] is not p:
             own = self.state.setdefault(index, {})
             for name in self._moments:
                 if name not in own:
-                    own[name] = np.zeros_like(p)
+                    own[name] = _arrays.zeros(p.shape, p)
             decay = self.weight_decay if decayed else 0.0
             known = self._tensors[index] = (p, own.get("m"), own.get("v"), decay)
         return known
 
     def begin(
-        self, parameters: Sequence[Any], rate: float, scale: float = 1.0, limit: float = 0.0
+        self,
+        parameters: Sequence[Any],
+        rate: float,
+        scale: Any = 1.0,
+        limit: float = 0.0,
+        live: Any = None,
+        flag: Any = None,
     ) -> Descent:
         """Begin a step.
 
@@ -76,8 +82,14 @@ class Optimizer:
             The same at every step.
         rate : float
             Learning rate.
-        scale, limit : float
+        scale : float or GpuArray
+        limit : float
             Gradients are multiplied by scale, then cut to [-limit, limit] (0: not cut).
+        live : GpuArray, optional
+            Three float64 (as int64): the rate, and that and 1 over the corrections of the moments
+            (see :meth:`live_numbers`), read when the step is done.
+        flag : GpuArray, optional
+            An int32, set to 1 where a parameter is no longer finite.
 
         Returns
         -------
@@ -85,21 +97,34 @@ class Optimizer:
             Takes the gradients; also a consumer for :func:`unsupfast.autograd.grad`.
         """
         self.step_count += 1
+        factor = scale if _arrays.is_gpu(scale) else None
         step = _core.Step(
-            self.rule, rate, self.beta1, self.beta2, self.eps, self.step_count, scale, limit,
-            self.nesterov,
+            self.rule, rate, self.beta1, self.beta2, self.eps, self.step_count,
+            1.0 if factor is not None else float(scale), limit, self.nesterov, live, factor, flag,
         )  # fmt: skip
-        return Descent(self, parameters, step)
+        return Descent(self, parameters, step, flag is None)
 
-    def get_state(self) -> dict[str, np.ndarray]:
+    def live_numbers(self, rate: float, steps: np.ndarray) -> np.ndarray:
+        """What `live` of :meth:`begin` holds in steps of these numbers (from 1): a row a step."""
+        c1, c2 = 1 - self.beta1**steps, 1 - self.beta2**steps
+        return np.stack([np.full(len(steps), rate), rate / c1, 1 / c2], axis=1)
+
+    def move(self, gpu: int) -> None:
+        """Puts the moments on a GPU, or (-1) on the CPU."""
+        self._tensors = {}
+        for own in self.state.values():
+            for name, a in own.items():
+                own[name] = _arrays.put(a, gpu)
+
+    def get_state(self) -> dict[str, Any]:
         """Every moment, by name; with :attr:`step_count`, all that a resumption needs."""
         return {f"{i}.{name}": a for i, own in self.state.items() for name, a in own.items()}
 
-    def set_state(self, tensors: dict[str, np.ndarray], step_count: int) -> None:
+    def set_state(self, tensors: dict[str, Any], step_count: int) -> None:
         self.state, self._tensors = {}, {}
         for key, array in tensors.items():
             index, name = key.split(".")
-            self.state.setdefault(int(index), {})[name] = np.array(array)
+            self.state.setdefault(int(index), {})[name] = _arrays.copy(array)
         self.step_count = step_count
 
 
@@ -110,8 +135,9 @@ class Descent:
     never reaches memory.
     """
 
-    def __init__(self, optimizer: Optimizer, parameters: Sequence[Any], step: Any):
+    def __init__(self, optimizer: Optimizer, parameters: Sequence[Any], step: Any, watched: bool):
         self._optimizer, self._parameters, self._step = optimizer, parameters, step
+        self._watched = watched
         self._waiting: list[tuple[Any, Any]] = []
 
     def _tensor(self, index: int) -> tuple[Any, ...]:
@@ -122,13 +148,22 @@ class Descent:
         if isinstance(gradient, _core.WeightGradient):
             self._step.descend(self._tensor(index), gradient)
         else:
-            self._waiting.append((self._tensor(index), np.ascontiguousarray(gradient)))
+            self._waiting.append((self._tensor(index), _arrays.contiguous(gradient)))
 
     def finish(self) -> bool:
-        """Steps along what is left; False if a parameter is no longer finite."""
+        """Steps along what is left; False if a parameter is no longer finite, which it does not
+        look at where a flag is told."""
         self._step.apply(self._waiting)
         self._waiting = []
-        return self._step.finite
+        return not self._watched or self._step.finite
+
+
+def clip_factor(gradients: Sequence[Any], norm: float) -> Any:
+    """What makes the norm of all gradients together at most `norm`: at most 1, where they lie."""
+    total: Any = 0.0
+    for g in gradients:
+        total = _core.add(_core.sum(_core.square(g)), total)
+    return _core.minimum(_core.div(norm, _core.sqrt(total)), 1.0)
 
 
 class SGD(Optimizer):
@@ -279,10 +314,10 @@ class Minimizer(Optimizer):
 
         def place(flat: np.ndarray) -> None:
             for p, i, j in zip(parameters, ends[:-1], ends[1:], strict=True):
-                p.data[...] = flat[i:j].reshape(p.data.shape)
+                _arrays.assign(p.data, flat[i:j].reshape(p.data.shape))
 
         def join(arrays: Sequence[Any]) -> np.ndarray:
-            return np.concatenate([np.ravel(a) for a in arrays]).astype(np.float64)
+            return np.concatenate([np.ravel(_arrays.numpy(a)) for a in arrays]).astype(np.float64)
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             place(flat)
@@ -305,7 +340,7 @@ class Minimizer(Optimizer):
             )
             place(found.x)
         finite = math.isfinite(float(found.fun)) and bool(np.isfinite(found.x).all())
-        return finite and all(bool(np.isfinite(p.data).all()) for p in parameters)
+        return finite and all(bool(np.isfinite(p.numpy()).all()) for p in parameters)
 
 
 _METHODS: dict[str, type[LineSearches]] = {"cg": ConjugateGradient, "lbfgs": LBFGS}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import _arrays, _core, ops
 from .autograd import Tensor, grad
 
 __all__ = [
@@ -100,7 +100,7 @@ class L1:
         """Applies to every activation."""
 
     def __call__(self, encoder: Any, x: Any, code: Any, draw: Any) -> Any:
-        sign = np.sign(code.data)
+        sign = _core.sub(_core.positive(code.data), _core.positive(_core.neg(code.data)))
         return ops.mul(ops.sum(ops.mul(code, sign)), self.weight / max(1, len(code)))
 
 
@@ -178,12 +178,13 @@ class Contractive:
         if self.method == "exact" or (self.method == "auto" and width <= 16):
             total: Any = 0.0
             for j in range(width):
-                g = np.zeros(code.shape, code.dtype)
-                g[:, j] = 1
+                one = _arrays.full((len(code), 1), 1.0, code.data)
+                g = ops.pad_columns(one, start=j, width=width)
                 (row,) = grad(code, [x], g, create_graph=True)
                 total = ops.add(total, ops.sum(ops.mul(row, row)))
             return ops.mul(total, scale)
-        u = np.random.default_rng([draw.seed, 3, draw.step]).random(code.shape, np.float32)
-        signs = np.where(u < 0.5, -1, 1).astype(code.dtype)
+        # 0 or 2, with even chances, minus 1
+        drawn = ops.dropout(_arrays.full(code.shape, 1.0, code.data), rate=0.5, **draw.names(3))
+        signs = _core.sub(drawn, 1.0)
         (row,) = grad(code, [x], signs, create_graph=True)
         return ops.mul(ops.sum(ops.mul(row, row)), scale)

@@ -54,6 +54,7 @@ struct Chain {
     float* near_mean;
     uint32_t first_step, first_row;
     uint32_t keys[kRounds][2];  // of Philox, from the seed
+    const uint32_t* clock;      // added to first_step, or null
     const double* betas;
     double* log_weight;
     uint32_t barriers_at;
@@ -96,13 +97,13 @@ __device__ __forceinline__ uint32_t piece_of(float x, int piece) {
 // Rows i, which is even, and i + 1 of a column of panels.
 __device__ __forceinline__ void load_pair(const Arrange& a, int which, int64_t stored, int column, int i, bool both,
                                           float (&x)[2]) {
-    const int64_t at = (column / 32 * stored + i) * 32 + column % 32;
+    const int64_t panel = column / 32 * stored * 32;
     if (a.format == DType::bf16) {
-        const uint32_t word = static_cast<const uint32_t*>(a.panels[which])[at / 64 * 32 + column % 32];
-        x[0] = __uint_as_float(word << 16);
-        x[1] = __uint_as_float(word & 0xffff0000u);
+        const uint16_t* p = static_cast<const uint16_t*>(a.panels[which]) + panel + swizzled(i, column % 32);
+        x[0] = __uint_as_float(uint32_t(p[0]) << 16);
+        x[1] = __uint_as_float(uint32_t(p[32]) << 16);  // swizzled alike
     } else {
-        const float* p = static_cast<const float*>(a.panels[which]) + at;
+        const float* p = static_cast<const float*>(a.panels[which]) + panel + i * 32 + column % 32;
         x[0] = p[0];
         if (both) x[1] = p[32];
     }
@@ -382,9 +383,9 @@ __device__ __forceinline__ void load4(float* to, const float4* from) {
 // they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply: by one
 // warpgroup a turn earlier than by the other one (`late`), so that they do not want the tensor cores at the same time.
 template <bool kAnneal, int kPieces>
-__device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t step, const uint16_t* states,
-                                              uint32_t tiles, int first, int n, int row, int q, int late, Path& path,
-                                              bool wait, uint32_t barrier, uint32_t parity) {
+__device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, bool last, uint32_t step,
+                                              const uint16_t* states, uint32_t tiles, int first, int n, int row, int q,
+                                              int late, Path& path, bool wait, uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
     const int sources = kept(cluster_size() * kGroups), most = kept(other.deal.most), full = kept(other.deal.full),
               folded = kept(side.folded);
@@ -409,15 +410,14 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
         const int g = turn - late;
         if (g >= 0 && g < n) {
             float fresh[8];
-            draw(fresh, p, first + g, first + g == folded, q, p.first_row + uint32_t(row),
-                 p.first_step + uint32_t(step), stream);
+            draw(fresh, p, first + g, first + g == folded, q, p.first_row + uint32_t(row), step, stream);
 #pragma unroll
             for (int i = 0; i < kSums; ++i) u[i] = i / 8 == g ? fresh[i % 8] : u[i];  // registers have no index
         }
         wgmma_wait<0>();
     }
 
-    if (!kAnneal && near && p.near_mean && step + 1 == p.steps) {
+    if (!kAnneal && near && p.near_mean && last) {
         float means[kSums];
         for (int i = 0; i < kSums; ++i) means[i] = c[i];
         store_means(p, side, means, first, n, row, q);
@@ -520,6 +520,7 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
     __syncthreads();
     barrier_wait(loaded, 0);
 
+    const uint32_t first_step = p.first_step + (p.clock ? *p.clock : 0u);
     Path path = {};
     if (kAnneal) path.to = p.betas[part.begin];
     const uint16_t* of_near = states(1) + (source * kRows + in_tile) * 4 + q;
@@ -536,10 +537,10 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
             const Side& side = p.side[s];
             const uint32_t received = rounds - (s == 0), other = barrier + 8 * (1 - s);
             const bool wait = s == 1 || pending;
-            const uint32_t drawn = half_step<kAnneal, kPieces>(p, s == 1, step, states(1 - s) + in_tile * 4 + q,
-                                                               s ? near_tiles : far_tiles, first_of(side.deal, source),
-                                                               count_of(side.deal, source), row0 + in_tile, q, group,
-                                                               path, wait, other, received % 2);
+            const uint32_t drawn = half_step<kAnneal, kPieces>(
+                p, s == 1, step + 1 == p.steps, first_step + uint32_t(step), states(1 - s) + in_tile * 4 + q,
+                s ? near_tiles : far_tiles, first_of(side.deal, source), count_of(side.deal, source), row0 + in_tile, q,
+                group, path, wait, other, received % 2);
             if (wait && threadIdx.x == 0) barrier_expect(other, uint32_t(sources * kWordBytes));
             if (s == 1 || !kAnneal || path.to > 0)
                 send(drawn, start + side.bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q,
@@ -706,6 +707,7 @@ void chain(const GibbsChain& g, const Launch& launch) {
     }
     p.first_step = g.first_step;
     p.first_row = g.first_row;
+    p.clock = g.clock;
     p.betas = g.betas;
     p.log_weight = g.log_weight;
 

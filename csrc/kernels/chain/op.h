@@ -23,14 +23,15 @@ struct GibbsChain {
     void* near_mean;  // m x near: means of the last draw of near, or null
     uint64_t seed;
     uint32_t first_step, near_stream, far_stream, first_row;
+    const uint32_t* clock;  // where not null, what lies there is added to first_step
     const double* betas;    // steps + 1
     const void* base_bias;  // near
     double* log_weight;     // m
     DType dtype, format;
 };
 
-// Whether the CUDA kernel takes layers of these sizes on the current GPU (in CUDA builds only): it is for Hopper,
-// float32 and bf16, and keeps both operands in the shared memory of a cluster. Others take half-steps.
-bool chain_fits_cuda(int64_t near, int64_t far, DType format);
+// Whether the CUDA kernel takes layers of these sizes on the current GPU: it is for Hopper, float32 and bf16, and keeps
+// both operands in the shared memory of a cluster. Null where CUDA is not built.
+__attribute__((weak)) bool chain_fits_cuda(int64_t near, int64_t far, DType format);
 
 }  // namespace unsupfast

@@ -41,8 +41,8 @@ void chain(const GibbsChain& p, const Launch& launch) {
     far.format = near.format = p.format;
     for (int64_t s = 0; s < p.steps; ++s) {
         far.bits = far_bits;
-        far.draw = {p.seed, p.first_step + uint32_t(s), p.far_stream, p.first_row};
-        near.draw = {p.seed, p.first_step + uint32_t(s), p.near_stream, p.first_row};
+        far.draw = {p.seed, p.first_step + uint32_t(s), p.far_stream, p.first_row, nullptr, p.clock};
+        near.draw = {p.seed, p.first_step + uint32_t(s), p.near_stream, p.first_row, nullptr, p.clock};
         near.mean = s + 1 == p.steps ? p.near_mean : nullptr;
         if (p.betas) {
             const double from = p.betas[s], to = p.betas[s + 1];

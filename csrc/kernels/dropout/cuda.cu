@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(256) dropout_kernel(const __grid_constant__ Dr
     const float rate = float(p.rate);
     const T scale = T(1 / (1 - p.rate));
     const Philox4 random =
-        philox(p.draw.seed, uint32_t(block), p.draw.first_row + uint32_t(row), p.draw.step, p.draw.stream);
+        philox(p.draw.seed, uint32_t(block), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream);
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
         const int64_t unit = block / 8 * kPanel + block % 8 + 8 * w, at = row * p.n + unit;

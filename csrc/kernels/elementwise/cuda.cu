@@ -25,8 +25,10 @@ __global__ void __launch_bounds__(256) elementwise_kernel(const __grid_constant_
         b += i * p.b_stride[d];
         c += i * p.condition_stride[d];
     }
-    static_cast<T*>(p.y)[item] = value<T>(p.f, static_cast<const T*>(p.a)[a],
-                                          p.b ? static_cast<const T*>(p.b)[b] : T(0), p.condition && p.condition[c]);
+    const T number = T(p.number);
+    const T first = p.a ? static_cast<const T*>(p.a)[a] : number;
+    const T second = p.b ? static_cast<const T*>(p.b)[b] : number;
+    static_cast<T*>(p.y)[item] = value<T>(p.f, first, second, p.condition && p.condition[c]);
 }
 
 template <class T>

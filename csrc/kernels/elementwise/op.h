@@ -14,6 +14,7 @@ namespace unsupfast {
     F(square, 1, (a * a))                                      \
     F(reciprocal, 4, T(1) / a)                                 \
     F(relu, 1, a < T(0) ? V{} : a)                             \
+    F(positive, 1, a > T(0) ? V{} + T(1) : V{})                \
     F(sqrt, 8, sqrt(a))                                        \
     F(exp, 16, full_exp(a))                                    \
     F(log, 16, full_log(a))                                    \
@@ -51,11 +52,15 @@ constexpr int elementary_cost(Elementary f) {
     return costs[int(f)];
 }
 
+constexpr bool takes_two(Elementary f) { return f >= Elementary::add; }
+static_assert(!takes_two(Elementary::continuous_fourth) && takes_two(Elementary::where));
+
 constexpr int kRank = 4;
 
 // y = f(a), f(a, b), or where(condition, a, b): the result is contiguous, of these extents (from the slowest to the
 // fastest; 1 where there are fewer axes). Strides are in elements, 0 along an axis that an operand is repeated over.
-// All of a and b are of type dtype; the condition's bytes are 0 or 1.
+// All of a and b are of type dtype; the condition's bytes are 0 or 1. Of a function of two operands one may be null: it
+// is `number` then, and its strides are 0.
 struct Elementwise {
     Elementary f;
     int64_t extent[kRank];
@@ -65,6 +70,7 @@ struct Elementwise {
     int64_t a_stride[kRank], b_stride[kRank], condition_stride[kRank];
     void* y;
     DType dtype;
+    double number;
 };
 
 }  // namespace unsupfast

@@ -13,7 +13,8 @@ using std::exp, std::log, std::pow, std::sqrt, std::tanh;
 
 template <class T>
 void elementwise(const Elementwise& p) {
-    const T *a = static_cast<const T*>(p.a), *b = static_cast<const T*>(p.b);
+    const T number = T(p.number);
+    const T *a = p.a ? static_cast<const T*>(p.a) : &number, *b = p.b ? static_cast<const T*>(p.b) : &number;
     T* y = static_cast<T*>(p.y);
     int64_t i[kRank];
     const auto at = [&](const int64_t* stride) {
@@ -23,7 +24,7 @@ void elementwise(const Elementwise& p) {
         for (i[1] = 0; i[1] < p.extent[1]; ++i[1])
             for (i[2] = 0; i[2] < p.extent[2]; ++i[2])
                 for (i[3] = 0; i[3] < p.extent[3]; ++i[3])
-                    *y++ = value<T>(p.f, a[at(p.a_stride)], b ? b[at(p.b_stride)] : T(0),
+                    *y++ = value<T>(p.f, a[at(p.a_stride)], takes_two(p.f) ? b[at(p.b_stride)] : T(0),
                                     p.condition && p.condition[at(p.condition_stride)]);
 }
 

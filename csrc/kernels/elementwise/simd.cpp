@@ -126,11 +126,13 @@ void elementwise(const Elementwise& p, const Launch& launch) {
     if (n * rows == 0) return;
     const int64_t chunks = (n + kChunk - 1) / kChunk;
     const int64_t sa = p.a_stride[3], sb = p.b_stride[3], sc = p.condition_stride[3];
-    const bool choose = p.f == Elementary::where;
-    const T *a = static_cast<const T*>(p.a), *b = p.b ? static_cast<const T*>(p.b) : a;
+    const bool choose = p.f == Elementary::where, two = takes_two(p.f);
+    const T number = T(p.number);
+    const T* a = p.a ? static_cast<const T*>(p.a) : &number;
+    const T* b = p.b ? static_cast<const T*>(p.b) : two ? &number : a;
     T* y = static_cast<T*>(p.y);
     // one element is as good as many where a row has one, or where there is no function of a single a
-    const bool binary = p.b && !choose, a_many = !binary || sa != 0 || sb == 0, b_many = binary && sb != 0;
+    const bool binary = two && !choose, a_many = !binary || sa != 0 || sb == 0, b_many = binary && sb != 0;
     const bool a_gathered = a_many && sa != 1 && n > 1, b_gathered = b_many && sb != 1 && n > 1;
     const Row<T> row = choose ? nullptr : row_of<T>(p.f, a_many, b_many);
     const auto function = [&](int64_t length, const T* x, const T* z, T* to) {

@@ -18,7 +18,7 @@ void latent(const Latent& p) {
             if (!p.z) continue;
             for (int64_t s = 0; s < p.samples; ++s) {
                 const int64_t row = i * p.samples + s;
-                const T u = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), p.draw.step,
+                const T u = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw),
                                            p.draw.stream);
                 const T eps = probit(u);
                 static_cast<T*>(p.eps)[row * p.n + j] = eps;

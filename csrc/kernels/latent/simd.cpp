@@ -26,7 +26,7 @@ void latent(const Latent& p, const Launch& launch) {
                 if (!z) continue;
                 for (int64_t row = i * p.samples; row < (i + 1) * p.samples; ++row) {
                     alignas(64) float u[2][32];
-                    uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(row), 1,
+                    uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(row), 1,
                                  uint32_t(j0), u);
                     for (int64_t j = j0; j < stop; j += L) {
                         const int64_t n = least(stop - j, L);

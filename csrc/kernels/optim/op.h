@@ -21,7 +21,8 @@ struct Slice {
     double decay;
 };
 
-// *nonfinite is set to 1 if any new p is Inf or NaN.
+// *nonfinite is set to 1 if any new p is Inf or NaN. What changes from step to step may lie in memory, for work that is
+// recorded once and done often: `live` holds {rate, rate / c1, 1 / c2}, `factor` (of dtype) multiplies scale.
 struct Optimise {
     const Slice* slices;
     int64_t count;
@@ -30,6 +31,8 @@ struct Optimise {
     double rate, beta1, beta2, eps, c1, c2, scale, limit;
     int32_t* nonfinite;
     DType dtype;
+    const double* live = nullptr;
+    const void* factor = nullptr;
 };
 
 }  // namespace unsupfast

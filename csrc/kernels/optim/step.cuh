@@ -9,6 +9,8 @@ struct StepNumbers {
     Rule rule;
     bool nesterov;
     T rate, beta1, beta2, eps, c1, c2, scale, limit;  // c1 = rate / c1, c2 = 1 / c2 of the op
+    const double* live;
+    const T* factor;
     explicit StepNumbers(const Optimise& o)
         : rule(o.rule),
           nesterov(o.nesterov),
@@ -19,12 +21,26 @@ struct StepNumbers {
           c1(T(o.rate / o.c1)),
           c2(T(1 / o.c2)),
           scale(T(o.scale)),
-          limit(T(o.limit)) {}
+          limit(T(o.limit)),
+          live(o.live),
+          factor(static_cast<const T*>(o.factor)) {}
+    // With what lies in memory.
+    __device__ __forceinline__ StepNumbers now() const {
+        StepNumbers a = *this;
+        if (live) {
+            a.rate = T(live[0]);
+            a.c1 = T(live[1]);
+            a.c2 = T(live[2]);
+        }
+        if (factor) a.scale *= *factor;
+        return a;
+    }
 };
 
 // Steps element i of a slice along g; returns its new value.
 template <class T>
-__device__ __forceinline__ T step_one(const StepNumbers<T>& a, const Slice& slice, int64_t i, T g) {
+__device__ __forceinline__ T step_one(const StepNumbers<T>& given, const Slice& slice, int64_t i, T g) {
+    const StepNumbers<T> a = given.now();
     T p = static_cast<T*>(slice.p)[i];
     const T decay = T(slice.decay);
     g *= a.scale;

@@ -12,20 +12,20 @@ struct RuleNumbers {
     T rate, beta1, rest1, rest2, eps, scale, limit, decay;
     bool nesterov, adjusted;  // adjusted: the gradient is not used as it is
     RuleNumbers(const Optimise& o, double decay_)
-        : rate(T(o.rate)),
+        : rate(T(o.live ? o.live[0] : o.rate)),
           beta1(T(o.beta1)),
           rest1(T(1 - o.beta1)),
           rest2(T(1 - o.beta2)),
           eps(T(o.eps)),
-          scale(T(o.scale)),
+          scale(T(o.scale) * (o.factor ? *static_cast<const T*>(o.factor) : T(1))),
           limit(T(o.limit)),
           decay(T(decay_)),
           nesterov(o.nesterov),
-          adjusted(o.scale != 1 || o.limit > 0 || (decay_ != 0 && o.rule != Rule::adamw)) {
-        if (o.rule == Rule::adamw) decay = T(o.rate * decay_);
+          adjusted(scale != 1 || o.limit > 0 || (decay_ != 0 && o.rule != Rule::adamw)) {
+        if (o.rule == Rule::adamw) decay = T((o.live ? o.live[0] : o.rate) * decay_);
         if (o.rule == Rule::adam || o.rule == Rule::adamw) {
-            const double root = __builtin_sqrt(o.c2);
-            rate = T(o.rate / o.c1 * root);
+            const double root = __builtin_sqrt(o.live ? 1 / o.live[2] : o.c2);
+            rate = T((o.live ? o.live[1] : o.rate / o.c1) * root);
             eps = T(o.eps * root);
         }
     }

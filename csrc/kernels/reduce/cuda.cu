@@ -75,9 +75,21 @@ void reduce(const Reduce& p, const Launch& launch) {
     start(launch, (results + kThreads - 1) / kThreads, kThreads, join_kernel<T>, p, pieces, part);
 }
 
+template <class T>
+__global__ void __launch_bounds__(32) tally_kernel(const __grid_constant__ Tally p) {
+    const int i = int(threadIdx.x);
+    if (i < p.count) p.totals[i] += p.weight * double(*static_cast<const T*>(p.x[i]));
+}
+
+template <class T>
+void tally(const Tally& p, const Launch& launch) {
+    start(launch, p.count ? 1 : 0, 32, tally_kernel<T>, p);
+}
+
 }  // namespace
 }  // namespace cuda
 
 USF_CUDA_KERNEL_BY_DTYPE(Reduce, cuda::reduce)
+USF_CUDA_KERNEL_BY_DTYPE(Tally, cuda::tally)
 
 }  // namespace unsupfast

@@ -17,4 +17,14 @@ struct Reduce {
     DType dtype;
 };
 
+// totals[i] += weight x[i][0] for i < count: what a training loop adds up of its steps.
+static constexpr int kTallied = 8;
+struct Tally {
+    int64_t count;
+    const void* x[kTallied];
+    double weight;
+    double* totals;
+    DType dtype;
+};
+
 }  // namespace unsupfast

@@ -23,8 +23,14 @@ void reduce(const Reduce& p) {
         }
 }
 
+template <class T>
+void tally(const Tally& p) {
+    for (int64_t i = 0; i < p.count; ++i) p.totals[i] += p.weight * double(*static_cast<const T*>(p.x[i]));
+}
+
 }  // namespace
 
 USF_REF_BY_DTYPE(Reduce, reduce)
+USF_REF_BY_DTYPE(Tally, tally)
 
 }  // namespace unsupfast

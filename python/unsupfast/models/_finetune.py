@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .. import nn, ops
+from .. import _core, nn, ops
 from ._arguments import check_real, check_widths
 from ._network import NetworkEstimator
 from ._stream import ChainedStream, is_stream
@@ -90,11 +90,11 @@ class FineTuned(NetworkEstimator):
         z = self.network_(noisy, draw)
         return ops.loss(z, y, kind=self._kind), self._extras(z.data, y)
 
-    def _extras(self, z: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    def _extras(self, z: Any, y: Any) -> dict[str, Any]:
         return {}
 
     def _validation_loss(self, X, y) -> float:
-        z = self._by_chunks(X, self.network_)
+        z = self._by_chunks(X, lambda network, rows: network(rows))
         return float(ops.row_losses(z, y, kind=self._kind).mean(dtype=np.float64))
 
     def _fit_labelled(self, X: Any, y: np.ndarray, X_unlabelled: Any):
@@ -129,7 +129,7 @@ class FineTuned(NetworkEstimator):
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self._by_chunks(self._validate(X, reset=False), self.network_)
+        return self._by_chunks(self._validate(X, reset=False), lambda network, rows: network(rows))
 
     def _rows_and_targets(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         if y is None:
@@ -163,7 +163,9 @@ class FineTunedClassifier(ClassifierMixin, FineTuned):
         super()._set_state(tensors, {**meta, "settings": settings})
 
     def _extras(self, z, y):
-        return {"error": float((z.argmax(axis=1) != y.argmax(axis=1)).mean())}
+        # a row is wrong where some output is larger than that of its class
+        own = _core.sum(_core.mul(z, y), 1)
+        return {"error": _core.mean(_core.positive(_core.sub(_core.max(z, 1), own)))}
 
     def _one_hot(self, y: np.ndarray) -> np.ndarray:
         return np.eye(len(self.classes_), dtype=self._dtype)[np.searchsorted(self.classes_, y)]

@@ -8,9 +8,9 @@ those of :mod:`unsupfast.training`.
 from __future__ import annotations
 
 import functools
+import contextlib
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _core, nn
+from .. import _arrays, _core, nn
 from ..autograd import Tensor, grad
 from ..io import load_state, save_model
 from ..ops import ACTIVATIONS
-from ..optim import Minimizer, Optimizer, Schedule, make_optimizer
+from ..optim import Minimizer, Optimizer, Schedule, clip_factor, make_optimizer
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._arguments import (
     check_callables,
@@ -33,6 +33,7 @@ from ._arguments import (
     check_real,
     checked_rows,
 )
+from ._device import Draw, Moment, Session, check_device, choose_gpu
 from ._plain import from_plain, parameters_of
 from ._rbm_core import seed_from
 from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
@@ -40,14 +41,6 @@ from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
 __all__ = ["Draw", "NetworkEstimator"]
 
 _CHUNK_ROWS = 4096
-
-
-@dataclass
-class Draw:
-    """Names the random numbers of a mini-batch."""
-
-    seed: int
-    step: int
 
 
 class NetworkEstimator(BaseEstimator):
@@ -80,6 +73,7 @@ class NetworkEstimator(BaseEstimator):
     n_iter_: int
     n_features_in_: int
     _seed: int
+    _on_gpu = True  # whether `_loss` computes there
     _noisy_loss = False  # whether `_loss` draws noise that a line search would fit
 
     # ------------------------------------------------------------------ what a model says
@@ -87,12 +81,17 @@ class NetworkEstimator(BaseEstimator):
     def _build(self, n_features: int, dtype: Any, rng: np.random.Generator) -> nn.Module:
         raise NotImplementedError
 
-    def _loss(self, x: np.ndarray, noisy: np.ndarray, y: Any, draw: Draw) -> tuple[Any, dict]:
-        """Mean loss of a mini-batch (a tensor), and other quantities to average (floats)."""
+    def _loss(self, x: Any, noisy: Any, y: Any, draw: Draw) -> tuple[Any, dict]:
+        """Mean loss of a mini-batch (a tensor), and other quantities to average (single numbers,
+        where the data lie)."""
         raise NotImplementedError
 
     def _validation_loss(self, X: Any, y: Any) -> float:
         raise NotImplementedError
+
+    def _constants(self) -> tuple[Any, ...]:
+        """What `_loss` takes for a constant, though another epoch may have another."""
+        return ()
 
     def _settle(self, X: Any) -> None:
         """Settles what "auto" means, before the network is built."""
@@ -110,7 +109,7 @@ class NetworkEstimator(BaseEstimator):
             check_integer(self, name, low)
         check_option(self, "activation", ACTIVATIONS)
         check_option(self, "precision", ("auto", "float32", "float64", "bfloat16"))
-        check_option(self, "device", ("auto", "cpu"))
+        check_device(self)
         check_real(self, "weight_decay", 0)
         check_real(self, "momentum", 0, 1 - 1e-9)
         for name in ("clip_norm", "clip_value"):
@@ -191,19 +190,32 @@ class NetworkEstimator(BaseEstimator):
             )
         return X
 
-    def _by_chunks(self, X: Any, function: Any) -> Any:
-        """`function` of dense row blocks of X, as one array."""
+    def _weights(self) -> int:
+        return sum(math.prod(p.shape) for p in self.network_.parameters())
+
+    def _network_for(self, rows: int) -> tuple[Any, int]:
+        """The network where so many rows are best put through it, and the GPU (-1: the CPU)."""
+        gpu = _arrays.gpu_of(self.network_.parameters()[0].data)  # while it is being trained
+        if gpu < 0:
+            gpu = choose_gpu(self.device, min(rows, _CHUNK_ROWS) * self._weights())
+        return self.network_.copy_on(gpu), gpu
+
+    def _by_chunks(self, X: Any, function: Callable[[Any, Any], Any]) -> np.ndarray:
+        """`function` of the network and dense row blocks of X, as one array."""
         rows, n = self._rows(X), X.shape[0]
+        network, gpu = self._network_for(n)
+        if isinstance(rows, tuple):
+            rows = tuple(_arrays.put(part, gpu) for part in rows)
         parts = []
         for start in range(0, n, _CHUNK_ROWS):
             stop = min(n, start + _CHUNK_ROWS)
             if isinstance(rows, tuple):
-                index = np.arange(start, stop)
+                index = _arrays.put(np.arange(start, stop), gpu)
                 block = _core.take_rows(rows, index, X.shape[1])[0]
             else:
-                block = np.ascontiguousarray(rows[start:stop])
-            part = function(block)
-            parts.append(part.data if isinstance(part, Tensor) else part)
+                block = _arrays.put(np.ascontiguousarray(rows[start:stop]), gpu)
+            part = function(network, block)
+            parts.append(_arrays.numpy(part.data if isinstance(part, Tensor) else part))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     # ------------------------------------------------------------------ training
@@ -223,60 +235,95 @@ class NetworkEstimator(BaseEstimator):
         self.n_iter_ = 0
         self.history_ = {}
 
-    def _step(self, x, noisy, y, rate: float, draw: Draw) -> tuple[float, dict[str, float]]:
-        """One update; returns the loss before it."""
+    @contextlib.contextmanager
+    def _training(self, gpu: int) -> Iterator[None]:
+        """Keeps everything that training changes on a GPU (-1: the CPU) meanwhile."""
+        self._session = Session(gpu)
+        self._move(gpu)
+        try:
+            yield
+        finally:
+            del self._session
+            self._move(-1)
+
+    def _move(self, gpu: int) -> None:
+        self.network_.move(gpu)
+        self._optimizer_state.move(gpu)
+        if self._average is not None:
+            self._average = {name: _arrays.put(a, gpu) for name, a in self._average.items()}
+        if self._best_state is not None and gpu < 0:
+            self._best_state = _on_cpu(self._best_state)
+
+    def _update(self, session: Session, moment: Moment) -> dict[str, Any]:
+        """One step on a mini-batch; what it measured before that."""
+        x, noisy = _core.take_rows(
+            session.rows,
+            moment.index,
+            session.columns,
+            *self._corruption(),
+            **moment.noise.names(0),
+        )
+        y = None if session.targets is None else _arrays.take_rows(session.targets, moment.index)
         optimizer, parameters = self._optimizer_state, self._parameters
         if isinstance(optimizer, Minimizer):
-            return self._search(optimizer, lambda: self._loss(x, noisy, y, draw))
-        loss, extras = self._loss(x, noisy, y, draw)
-        limit = self.clip_value or 0.0
+            return self._search(optimizer, lambda: self._loss(x, noisy, y, moment.draw))
+        loss, extras = self._loss(x, noisy, y, moment.draw)
+        options = {"limit": self.clip_value or 0.0, "live": moment.live, "flag": moment.flag}
         if self.clip_norm is None:
-            descent = optimizer.begin(parameters, rate, 1.0, limit)
+            descent = optimizer.begin(parameters, moment.rate, **options)
             grad(loss, parameters, consumer=descent)
         else:
             gradients = grad(loss, parameters)
-            norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
-            scale = self.clip_norm / norm if norm > self.clip_norm else 1.0
-            descent = optimizer.begin(parameters, rate, scale, limit)
+            scale = clip_factor(gradients, self.clip_norm)
+            descent = optimizer.begin(parameters, moment.rate, scale, **options)
             for i, g in enumerate(gradients):
                 descent(i, g)
-        value = float(loss.data)
-        if not descent.finish() or not math.isfinite(value):
+        if not descent.finish():
+            raise DivergenceError("a parameter or the loss is not finite")
+        if moment.flag is None and not math.isfinite(float(loss.data)):
             raise DivergenceError("a parameter or the loss is not finite")
         if self.ema is not None:
-            self._follow()
-        return value, extras
+            self._follow(moment)
+        return {"loss": loss.data, **extras}
 
     def _search(
         self, optimizer: Minimizer, loss_of: Callable[[], tuple[Any, dict]]
-    ) -> tuple[float, dict[str, float]]:
-        """One update by line searches; returns the loss before it."""
-        first: list[tuple[float, dict[str, float]]] = []
+    ) -> dict[str, float]:
+        """One update by line searches; what was measured before it."""
+        first: list[dict[str, float]] = []
 
         def evaluate() -> tuple[float, list[Any]]:
             loss, extras = loss_of()
             if not first:
-                first.append((float(loss.data), extras))
+                first.append({"loss": float(loss.data), **{k: float(v) for k, v in extras.items()}})
             return float(loss.data), grad(loss, self._parameters)
 
         finite = optimizer.minimize(self._parameters, evaluate)
-        if not finite or not math.isfinite(first[0][0]):
+        if not finite or not math.isfinite(first[0]["loss"]):
             raise DivergenceError("a parameter or the loss is not finite")
         if self.ema is not None:
             self._follow()
         return first[0]
 
-    def _follow(self) -> None:
+    def _average_decay(self, steps: Any) -> Any:
+        """The decay of the running average of the parameters in steps of these numbers, from 1."""
+        # the average forgets its start: early steps count with 1 / t
+        return np.minimum(float(self.ema or 0.0), 1 - 1 / (steps + 1.0))
+
+    def _follow(self, moment: Moment | None = None) -> None:
         """Moves the running average of the parameters (Polyak and Juditsky, 1992)."""
         if self._average is None:
             self._average = self.network_.get_state()
             return
-        # the average forgets its start: early steps count with 1 / t
-        decay = min(float(self.ema or 0.0), 1 - 1 / (self._optimizer_state.step_count + 1))
-        for name, p in self.network_.named_parameters():
-            average = self._average[name]
-            average *= decay
-            average += (1 - decay) * p.data
+        # average -= rate (average - p): a step along -p of what decays by itself
+        rate = 1 - float(self._average_decay(self._optimizer_state.step_count))
+        live = {} if moment is None else {"live": moment.live_average, "flag": moment.flag}
+        _core.Step("sgd", rate, scale=-1.0, **live).apply(
+            [
+                ((self._average[name], None, None, 1.0), p.data)
+                for name, p in self.network_.named_parameters()
+            ]
+        )
 
     @property
     def _parameters(self) -> list[nn.Parameter]:
@@ -292,40 +339,37 @@ class NetworkEstimator(BaseEstimator):
         self, X, y, order, epoch: int, batch_size: int, tick=None, block: int = 0
     ) -> dict[str, float]:
         """One pass over rows `order` (of a stream: of a block); returns the means over it."""
-        rows, cols = self._rows(X), X.shape[1]
-        kind, amount = self._corruption()
-        rate = self._rate(epoch)
-        sums: dict[str, float] = {}
-        noise_seed = (self._seed + block) & (2**64 - 1)  # rows of blocks have the same numbers
-        for start in range(0, len(order), batch_size):
-            index = order[start : start + batch_size]
-            x, noisy = _core.take_rows(rows, index, cols, kind, amount, noise_seed, epoch)
-            draw = Draw(self._seed, self._optimizer_state.step_count)
-            target = None if y is None else y[index]
-            try:
-                loss, extras = self._step(x, noisy, target, rate, draw)
-            except DivergenceError as error:
-                batch = block * BLOCK_BATCHES + start // batch_size + 1
-                raise DivergenceError(
-                    f"training diverged: {error} after mini-batch {batch} of "
-                    f"epoch {epoch + 1}; the model keeps its state from before that epoch. Lower "
-                    f"learning_rate (now {rate:g}), set clip_norm, or scale the data."
-                ) from None
-            for name, value in (("loss", loss), *extras.items()):
-                sums[name] = sums.get(name, 0.0) + value * len(index)
-            if tick is not None:
-                tick(start + len(index))
-        return {name: value / max(1, len(order)) for name, value in sums.items()}
+        with contextlib.ExitStack() as stack:
+            if not hasattr(self, "_session"):
+                stack.enter_context(self._training(-1))
+            session = self._session
+            session.begin(self, X, y, order, epoch, batch_size, block)
+            for number, start in enumerate(range(0, len(order), batch_size)):
+                try:
+                    session.step(number)
+                    last = start + batch_size >= len(order)
+                    means = session.means() if last else {}
+                except DivergenceError as error:
+                    batch = block * BLOCK_BATCHES + number + 1
+                    raise DivergenceError(
+                        f"training diverged: {error} after mini-batch {batch} of epoch "
+                        f"{epoch + 1}; the model keeps its state from before that epoch. Lower "
+                        f"learning_rate (now {self._rate(epoch):g}), set clip_norm, or scale the "
+                        "data."
+                    ) from None
+                if tick is not None:
+                    tick(min(start + batch_size, len(order)))
+            return means if len(order) else {}
 
     def _snapshot(self) -> dict[str, Any]:
         optimizer = self._optimizer_state
         return {
             "network": self.network_.get_state(),
-            "optimizer": {name: a.copy() for name, a in optimizer.get_state().items()},
+            "optimizer": {name: _arrays.copy(a) for name, a in optimizer.get_state().items()},
             "step_count": optimizer.step_count,
             "average": None
             if self._average is None
-            else {name: a.copy() for name, a in self._average.items()},
+            else {name: _arrays.copy(a) for name, a in self._average.items()},
             "n_iter": self.n_iter_,
         }
 
@@ -451,36 +495,41 @@ class NetworkEstimator(BaseEstimator):
                 f"time = {event.metrics['seconds']:.2f}s"
             )
 
-        run_epochs(
-            Plan(
-                model=self,
-                epochs=range(self.n_iter_ + 1, self.n_iter + 1),
-                train=train_one,
-                measure=measure,
-                snapshot=self._snapshot,
-                restore=self._restore,
-                remember=lambda best: self.__dict__.update(_best_state=best),
-                best_state=self._best_state,
-                save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
-                save_every=self.checkpoint_every,
-                history=self.history_,
-                monitor="validation_score" if self.patience is not None else None,
-                patience=self.patience,
-                callbacks=([report] if self.verbose else []) + list(self.callbacks or ()),
+        gpu = choose_gpu(self.device, self.batch_size * self._weights()) if self._on_gpu else -1
+        with self._training(gpu):
+            run_epochs(
+                Plan(
+                    model=self,
+                    epochs=range(self.n_iter_ + 1, self.n_iter + 1),
+                    train=train_one,
+                    measure=measure,
+                    snapshot=self._snapshot,
+                    restore=self._restore,
+                    remember=lambda best: self.__dict__.update(_best_state=best),
+                    best_state=self._best_state,
+                    save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
+                    save_every=self.checkpoint_every,
+                    history=self.history_,
+                    monitor="validation_score" if self.patience is not None else None,
+                    patience=self.patience,
+                    callbacks=([report] if self.verbose else []) + list(self.callbacks or ()),
+                )
             )
-        )
-        if self._average is not None:
-            self.network_.set_state(self._average)
+            if self._average is not None:
+                self.network_.set_state(self._average)
 
     def _partial_fit(self, X, y=None):
         """One update on the mini-batch X."""
         self._check_values(X)
-        before = self._snapshot()
-        try:
-            means = self._train_rows(X, y, np.arange(X.shape[0]), self.n_iter_, X.shape[0])
-        except DivergenceError:
-            self._restore(before)
-            raise
+        # "auto" is the CPU: one step is less work than what it needs and makes has way to a GPU
+        gpu = -1 if self.device == "auto" else choose_gpu(self.device, math.inf)
+        with self._training(gpu):
+            before = self._snapshot()
+            try:
+                means = self._train_rows(X, y, np.arange(X.shape[0]), self.n_iter_, X.shape[0])
+            except DivergenceError:
+                self._restore(before)
+                raise
         self.history_.setdefault("loss", []).append(means.get("loss", math.nan))
         return self
 
@@ -507,7 +556,7 @@ class NetworkEstimator(BaseEstimator):
         for prefix, saved in (("", state), ("best.", best)):
             for part in ("network", "optimizer", "average"):
                 for name, a in (saved.get(part) or {}).items():
-                    tensors[f"{prefix}{part}.{name}"] = a
+                    tensors[f"{prefix}{part}.{name}"] = _arrays.numpy(a)
         meta = {
             "parameters": parameters_of(self),
             "settings": self._settings(),
@@ -583,9 +632,17 @@ class NetworkEstimator(BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_parameter_list", None)
+        state.pop("_session", None)
         return state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _on_cpu(state: Any) -> Any:
+    """What :meth:`NetworkEstimator._snapshot` made, with arrays on the CPU."""
+    if isinstance(state, dict):
+        return {name: _on_cpu(value) for name, value in state.items()}
+    return _arrays.numpy(state)

@@ -42,7 +42,10 @@ def greedy_layers(model: Any, X: Any) -> list[tuple[np.ndarray, ...]]:
         layers[i].weight, layers[i].bias.data[...] = trained[i][:2]
 
     def code(i: int, X: Any) -> Any:
-        return coded(X, lambda rows: model._by_chunks(rows, layers[i]))
+        def layer(network: Any, rows: Any) -> Any:
+            return network.encoder.layers[i](rows)
+
+        return coded(X, lambda rows: model._by_chunks(rows, layer))
 
     train_layers(len(layers), X, fit, code)
     return trained
@@ -106,6 +109,7 @@ def machine(model: Any, width: int, gaussian: bool) -> RBM:
         batch_size=min(model.batch_size, 100),
         n_iter=model.pretrain_iter,
         precision=model.precision,
+        device=model.device,
         verbose=model.verbose,
     )
 
@@ -130,6 +134,7 @@ def _autoencoder(model: Any, layer: Any, index: int, seed: int) -> Any:
         batch_size=model.batch_size,
         n_iter=model.pretrain_iter,
         precision=model.precision,
+        device=model.device,
         random_state=seed,
         verbose=model.verbose,
     )

@@ -46,7 +46,7 @@ class WakeSleep(NetworkEstimator):
 
     activation = "sigmoid"
     optimizer = "momentum"
-    device = "auto"
+    device = "cpu"
     clip_norm = clip_value = ema = validation_fraction = patience = None
 
     def __init__(

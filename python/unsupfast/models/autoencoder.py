@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy import special
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -143,7 +142,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         "auto" is that of X: float32 stays float32, all else becomes float64, which is several times
         slower. "bfloat16" rounds the factors of each product; weights and sums stay float32.
-    device : {"auto", "cpu"}, default="auto"
+    device : {"auto", "cpu", "cuda", "cuda:1", ...}, default="auto"
+        Where to compute; "auto" is the first GPU where one can be used and is worth it: where the
+        rows of a mini-batch times the weights are 2^24 or more. ``partial_fit`` takes a GPU only if
+        told to. Both devices draw the same random numbers, and differ by rounding alone.
     verbose : int, default=0
         1 prints a line per epoch; 2 adds a progress bar.
     random_state : int, RandomState instance or None, default=None
@@ -354,13 +356,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """What the output is compared with."""
         if self.loss_ != "categorical":
             return x
-        total = x.sum(axis=1, keepdims=True)
-        return x / np.where(total > 0, total, 1)  # rows that are scored may be empty
+        total = _core.sum(x, 1, True)
+        empty = _core.sub(1.0, _core.positive(total))  # rows that are scored may be
+        return _core.div(x, _core.add(total, empty))
 
     def _loss(self, x, noisy, y, draw):
         code = self.network_.encoder(noisy)
         total = ops.loss(self.network_.decoder(code), self._target(x), kind=self._kind)
-        extras = {"reconstruction_loss": float(total.data)}
+        extras = {"reconstruction_loss": total.data}
         for penalty in self._plan()["penalties"]:
             total = ops.add(total, penalty(self.network_.encoder, noisy, code, draw))
         return total, extras
@@ -440,14 +443,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         code : ndarray of shape (n_samples, code width)
         """
         check_is_fitted(self)
-        return self._by_chunks(self._validate(X, reset=False), self.network_.encoder)
+        return self._by_chunks(
+            self._validate(X, reset=False), lambda network, rows: network.encoder(rows)
+        )
 
-    def _decode(self, code: np.ndarray) -> np.ndarray:
-        z = self.network_.decoder(code).data
+    def _decode(self, network: Any, code: Any) -> Any:
+        z = network.decoder(code).data
         if self.loss_ == "mse":
             return z
         if self.loss_ == "categorical":
-            return special.softmax(z, axis=1)
+            return _core.exp(_core.sub(z, ops.logsumexp(z, axis=1, keepdims=True)))
         return _core.sigmoid(z)
 
     def inverse_transform(self, X):
@@ -483,11 +488,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        return self._by_chunks(X, lambda rows: self._decode(self.network_.encoder(rows)))
+        return self._by_chunks(
+            X, lambda network, rows: self._decode(network, network.encoder(rows))
+        )
 
     def _scores(self, X) -> np.ndarray:
-        def losses(rows: np.ndarray) -> Any:
-            return ops.row_losses(self.network_(rows), self._target(rows), kind=self._kind)
+        def losses(network: Any, rows: Any) -> Any:
+            return ops.row_losses(network(rows), self._target(rows), kind=self._kind)
 
         return -self._by_chunks(X, losses)
 

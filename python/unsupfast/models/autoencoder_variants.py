@@ -26,7 +26,7 @@ class DenoisingAutoencoder(Autoencoder):
         None means the default.
     tied : bool, default=True
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
 
     References
     ----------
@@ -51,6 +51,7 @@ class DenoisingAutoencoder(Autoencoder):
         patience=None,
         callbacks=None,
         precision="auto",
+        device="auto",
         verbose=0,
         random_state=None,
     ):
@@ -69,6 +70,7 @@ class DenoisingAutoencoder(Autoencoder):
             patience=patience,
             callbacks=callbacks,
             precision=precision,
+            device=device,
             verbose=verbose,
             random_state=random_state,
         )
@@ -90,7 +92,7 @@ class ContractiveAutoencoder(Autoencoder):
         Weight of the squared Frobenius norm.
     tied : bool, default=True
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
 
     References
     ----------
@@ -115,6 +117,7 @@ class ContractiveAutoencoder(Autoencoder):
         patience=None,
         callbacks=None,
         precision="auto",
+        device="auto",
         verbose=0,
         random_state=None,
     ):
@@ -132,6 +135,7 @@ class ContractiveAutoencoder(Autoencoder):
             patience=patience,
             callbacks=callbacks,
             precision=precision,
+            device=device,
             verbose=verbose,
             random_state=random_state,
         )
@@ -153,7 +157,7 @@ class SparseAutoencoder(Autoencoder):
         Weight of the penalty.
     tied : bool, default=False
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
     """
 
     def __init__(
@@ -175,6 +179,7 @@ class SparseAutoencoder(Autoencoder):
         patience=None,
         callbacks=None,
         precision="auto",
+        device="auto",
         verbose=0,
         random_state=None,
     ):
@@ -193,6 +198,7 @@ class SparseAutoencoder(Autoencoder):
             patience=patience,
             callbacks=callbacks,
             precision=precision,
+            device=device,
             verbose=verbose,
             random_state=random_state,
         )
@@ -218,7 +224,7 @@ class StackedAutoencoder(Autoencoder):
         Given one, this is the stacked denoising auto-encoder.
     tied : bool, default=False
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
 
     References
     ----------
@@ -244,6 +250,7 @@ class StackedAutoencoder(Autoencoder):
         patience=None,
         callbacks=None,
         precision="auto",
+        device="auto",
         verbose=0,
         random_state=None,
     ):
@@ -265,6 +272,7 @@ class StackedAutoencoder(Autoencoder):
             patience=patience,
             callbacks=callbacks,
             precision=precision,
+            device=device,
             verbose=verbose,
             random_state=random_state,
         )

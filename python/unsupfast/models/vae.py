@@ -14,11 +14,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _core, nn, ops
+from .. import _arrays, _core, nn, ops
 from ..autograd import Tensor
 from ..io import register_model
 from ..training import schedule_value
 from ._arguments import check_integer, check_option, check_real, check_widths
+from ._device import Draw
 from ._network import NetworkEstimator
 from ._rbm_core import seed_from
 
@@ -243,6 +244,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
             start = special.logit(np.clip((total + 0.5) / (n + 1), _LEAST, _MOST))
         self.network_.decoder.layers[-1].bias.data[...] = start
 
+    def _constants(self) -> tuple[Any, ...]:
+        return (self._beta(self.n_iter_),)
+
     @property
     def _kind(self) -> str:
         return _KINDS[self.likelihood]
@@ -261,48 +265,46 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         if self.n_importance > 1:
             return self._importance_loss(x, draw)
         network, m = self.network_, len(x)
-        z, _, kl = ops.latent(
-            network.encoder(noisy), seed=draw.seed, step=draw.step & 0xFFFFFFFF, stream=_TRAIN
-        )
+        z, _, kl = ops.latent(network.encoder(noisy), **draw.names(_TRAIN))
         reconstruction = ops.loss(network.decoder(z), x, kind=self._kind, scale=self._scale())
         divergence = ops.mul(ops.sum(kl), 1 / m)
+        offset = self._offset(x.shape[1])
         extras = {
-            "reconstruction": float(reconstruction.data) + self._offset(x.shape[1]),
-            "kl": float(divergence.data),
+            "reconstruction": _core.add(reconstruction.data, offset)
+            if offset
+            else reconstruction.data,
+            "kl": divergence.data,
         }
         cost = divergence
         if self.free_bits:
             by_dimension = ops.mul(ops.sum(kl, axis=0), 1 / m)
-            floor = np.asarray(self.free_bits, x.dtype)
-            cost = ops.sum(
-                ops.where(by_dimension, floor, condition=by_dimension.data > self.free_bits)
-            )
+            cost = ops.sum(ops.maximum(by_dimension, float(self.free_bits)))
         beta = self._beta(self.n_iter_)
         total = ops.add(reconstruction, cost if beta == 1 else ops.mul(cost, beta))
         return total, extras
 
-    def _log_weights(self, x, samples: int, seed: int, step: int, stream: int) -> tuple[Any, Any]:
-        """log p(x, z) - log q(z | x) of codes drawn for each row, (m, samples), and the heads."""
-        head = self.network_.encoder(x)
-        z, eps, _ = ops.latent(head, samples=samples, seed=seed, step=step, stream=stream)
-        losses = ops.row_losses(self.network_.decoder(z), x, kind=self._kind, repeat=samples)
+    def _log_weights(self, network: Any, x: Any, samples: int, draw: dict[str, Any]) -> Any:
+        """log p(x, z) - log q(z | x) of codes drawn for each row, (m, samples)."""
+        head = network.encoder(x)
+        z, eps, _ = ops.latent(head, samples=samples, **draw)
+        losses = ops.row_losses(network.decoder(z), x, kind=self._kind, repeat=samples)
         m, d = len(x), int(self.latent_dim)
         log_variance = ops.columns(head, start=d, stop=2 * d)
         # log p(z) - log q(z | x) = (|eps|^2 - |z|^2 + sum of log variances) / 2
-        noise = np.square(eps.data).sum(axis=1)
+        noise = _core.sum(_core.square(eps.data), 1)
         ratio = ops.mul(ops.sub(noise, ops.sum(ops.mul(z, z), axis=1)), 0.5)
         weights = ops.reshape(ops.sub(ratio, ops.mul(losses, self._scale())), shape=(m, samples))
         shift = ops.mul(ops.sum(log_variance, axis=1), 0.5)
-        return ops.add(weights, ops.reshape(shift, shape=(m, 1))), head
+        return ops.add(weights, ops.reshape(shift, shape=(m, 1)))
 
     def _importance_loss(self, x, draw):
         """Minus the importance-weighted bound."""
         k = int(self.n_importance)
-        weights, _ = self._log_weights(x, k, draw.seed, draw.step & 0xFFFFFFFF, _TRAIN)
-        top = weights.data.max(axis=1, keepdims=True)
+        weights = self._log_weights(self.network_, x, k, draw.names(_TRAIN))
+        top = _core.max(weights.data, 1, True)
         bound = ops.log(ops.mul(ops.sum(ops.exp(ops.sub(weights, top)), axis=1), 1 / k))
         loss = ops.neg(ops.mean(ops.add(bound, top[:, 0])))
-        return loss, {"bound": -float(loss.data) - self._offset(x.shape[1])}
+        return loss, {"bound": _core.sub(-self._offset(x.shape[1]), loss.data)}
 
     def _validation_loss(self, X, y) -> float:
         return -float(np.mean(self._bound(X), dtype=np.float64))
@@ -313,15 +315,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         d = self._n_features_out
         noise = np.random.default_rng([self._seed, 3]).standard_normal((_BOUND_DRAWS, d))
 
-        def bound(rows: np.ndarray) -> np.ndarray:
-            head = self.network_.encoder(rows).data
-            kl = _core.latent(head)[2].sum(axis=1)
-            sigma = np.exp(0.5 * head[:, d:])
-            z = (head[:, None, :d] + sigma[:, None] * noise).astype(head.dtype)
-            logits = self.network_.decoder(z.reshape(-1, d))
+        def bound(network: Any, rows: Any) -> Any:
+            head = network.encoder(rows).data
+            kl = _core.sum(_core.latent(head)[2], 1)
+            sigma = _core.exp(_core.mul(head[:, None, d:], 0.5))
+            eps = _arrays.put(noise.astype(head.dtype), _arrays.gpu_of(head))
+            z = _core.add(head[:, None, :d], _core.mul(sigma, eps[None]))
+            logits = network.decoder(z.reshape(len(rows) * _BOUND_DRAWS, d))
             losses = ops.row_losses(logits, rows, kind=self._kind, repeat=_BOUND_DRAWS).data
-            mean = losses.reshape(-1, _BOUND_DRAWS).mean(axis=1)
-            return -(self._scale() * mean + kl + self._offset(rows.shape[1]))
+            mean = _core.mean(losses.reshape(len(rows), _BOUND_DRAWS), 1)
+            cost = _core.add(_core.mul(mean, self._scale()), kl)
+            return _core.sub(-self._offset(rows.shape[1]), cost)
 
         return self._by_chunks(X, bound)
 
@@ -383,7 +387,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         mean, sigma : ndarray of shape (n_samples, latent_dim)
         """
         check_is_fitted(self)
-        head = self._by_chunks(self._validate(X, reset=False), self.network_.encoder)
+        head = self._by_chunks(
+            self._validate(X, reset=False), lambda network, rows: network.encoder(rows)
+        )
         d = self._n_features_out
         return np.ascontiguousarray(head[:, :d]), np.exp(0.5 * head[:, d:])
 
@@ -400,15 +406,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         """
         return self.encode(X)[0]
 
-    def _decode(self, z: np.ndarray) -> np.ndarray:
-        out = self.network_.decoder(z)
+    def _decode(self, network: Any, z: Any) -> Any:
+        out = network.decoder(z)
         out = out.data if isinstance(out, Tensor) else out
         if self.likelihood == "gaussian":
             return out
         if self.likelihood == "bernoulli":
             return _core.sigmoid(out)
         # the mean of the continuous Bernoulli is the derivative of its log-normaliser
-        zeros = np.zeros_like(out)
+        zeros = _arrays.zeros(out.shape, out)
         return _core.likelihood(out, zeros, self._kind)[1]
 
     def inverse_transform(self, X):
@@ -504,15 +510,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         rows, out, n = self._rows(X), np.empty(X.shape[0]), X.shape[0]
         chunk = min(int(n_samples), 250)
         block = max(1, 2000 // chunk)
+        network, gpu = self._network_for(chunk * block)
         for start in range(0, n, block):
             index = np.arange(start, min(n, start + block))
-            x = _core.take_rows(rows, index, X.shape[1])[0]
+            x = _arrays.put(_core.take_rows(rows, index, X.shape[1])[0], gpu)
             parts = []
             for step, done in enumerate(range(0, int(n_samples), chunk)):
                 k = min(chunk, int(n_samples) - done)
-                seed_of_block = (seed + start) & (2**64 - 1)
-                weights, _ = self._log_weights(x, k, seed_of_block, step, _EVALUATE)
-                parts.append(weights.data.astype(np.float64))
+                draw = Draw((seed + start) & (2**64 - 1), step).names(_EVALUATE)
+                parts.append(self._log_weights(network, x, k, draw).numpy().astype(np.float64))
             total = special.logsumexp(np.concatenate(parts, axis=1), axis=1)
             out[index] = total - math.log(n_samples) - self._offset(X.shape[1])
         return out

@@ -1,0 +1,249 @@
+"""Training on a GPU: where a model computes, and how its steps are told to a GPU.
+
+A step takes what changes from one to the next (the rows of the mini-batch, the names of its random
+numbers, the rate) from the GPU's memory, where the whole epoch is written down before it begins.
+So steps follow each other without a word from the CPU, and one that was recorded can be done again
+for the next.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _arrays, _core
+from ..optim import Minimizer
+from ..training import DivergenceError
+
+__all__ = ["Draw", "Moment", "Session", "check_device", "choose_gpu"]
+
+# Multiplications of a mini-batch by weights from which "auto" is a GPU: less is done on the CPU
+# before a GPU has started.
+_WORTH_IT = 1 << 24
+_LOOKS = 100  # steps after which a GPU is asked whether all is finite
+_EAGER = 2  # steps of a kind before one is recorded: what a first step makes is there then
+_HEAD = 8  # numbers of a step before those of its rows
+
+
+@dataclass
+class Draw:
+    """Names the random numbers of a mini-batch."""
+
+    seed: int
+    step: int
+    clock: Any = None  # an array on a GPU whose one number is added to step
+
+    def names(self, stream: int) -> dict[str, Any]:
+        step = self.step & 0xFFFFFFFF
+        return {"seed": self.seed, "step": step, "stream": stream, "clock": self.clock}
+
+
+@dataclass
+class Moment:
+    """What is different in every step."""
+
+    index: Any  # numbers of the mini-batch's rows
+    draw: Draw  # of the model
+    noise: Draw  # of corruption
+    rate: float
+    live: Any = None  # what the optimiser and
+    live_average: Any = None  # the running average read when the step is done; see Optimizer.begin
+    flag: Any = None
+
+
+def check_device(owner: Any) -> None:
+    value = owner.device
+    if not isinstance(value, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
+        raise ValueError(
+            f"device is {value!r}; expected 'auto', 'cpu', 'cuda' or a GPU by its number: 'cuda:1'"
+        )
+    choose_gpu(value, 0)
+
+
+def choose_gpu(device: str, work: float) -> int:
+    """The GPU that a device means, -1 for the CPU.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
+        "auto" is the first GPU where it can be used and the work is worth it.
+    work : float
+        Multiplications of a mini-batch.
+    """
+    if device == "cpu" or (device == "auto" and work < _WORTH_IT):
+        return -1
+    gpu = int(device.partition(":")[2] or 0)
+    known, reason = _core.gpus()
+    if gpu < len(known):
+        reason = known[gpu]["reason"]
+        if not reason:
+            return gpu
+    if device == "auto":
+        return -1
+    reason = reason or f"there is no GPU {gpu}, only {len(known)}"
+    raise ValueError(f"device is {device!r}, but {reason}; expected 'auto' or 'cpu' here")
+
+
+class Session:
+    """The data of a training and, on a GPU, its recorded steps.
+
+    Parameters
+    ----------
+    gpu : int
+        -1: the CPU.
+    """
+
+    def __init__(self, gpu: int):
+        self.gpu = gpu
+        self._source: tuple[Any, Any] | None = None
+        self._graphs: dict[Any, Any] = {}  # kind of step -> how often it was done, or its graph
+        self._recordable = gpu >= 0 and _core.can_record()
+        self._now: Any = None  # the step under way, where recorded ones look for it
+        self._totals: Any = None
+        if gpu >= 0:
+            self._flag = _core.gpu_zeros((1,), np.int32, gpu)
+
+    def begin(self, model: Any, X: Any, y: Any, order: Any, epoch: int, size: int, block: int):
+        """Begins an epoch over rows `order` of X, in mini-batches of `size`."""
+        self._take(model, X, y)
+        self._model, self._order, self._epoch, self._size = model, order, epoch, size
+        self._rate = model._rate(epoch)
+        self._noise_seed = (model._seed + block) & (2**64 - 1)  # rows of blocks: the same numbers
+        self._first = model._optimizer_state.step_count
+        self._sums: dict[str, float] = {}
+        self._names: list[str] = []
+        if self.gpu < 0 or not len(order):
+            return
+        if self._totals is not None:
+            _arrays.assign(self._totals, _arrays.zeros(self._totals.shape, self._totals))
+        self._table = _core.to_gpu(self._programme(), self.gpu)
+        if self._now is None or self._now.size != self._table.shape[1]:
+            self._graphs, self._now = {}, self._table[0].copy()
+
+    def _take(self, model: Any, X: Any, y: Any) -> None:
+        if self._source is not None and self._source[0] is X and self._source[1] is y:
+            return
+        self._graphs = {}
+        rows = model._rows(X)
+        if self.gpu >= 0:
+            put = _core.to_gpu
+            rows = (
+                tuple(put(part, self.gpu) for part in rows)
+                if isinstance(rows, tuple)
+                else put(rows, self.gpu)
+            )
+        self.rows, self.columns, self._source = rows, X.shape[1], (X, y)
+        self.targets = y if y is None or self.gpu < 0 else _core.to_gpu(y, self.gpu)
+
+    def _programme(self) -> np.ndarray:
+        """Every step of the epoch, as :meth:`_moment` reads it: a row of int64."""
+        order, size = self._order, self._size
+        count = -(-len(order) // size)
+        table = np.zeros((count, _HEAD + size), np.int64)
+        done = self._first + np.arange(count)
+        table[:, 0], table[:, 1] = done & 0xFFFFFFFF, self._epoch & 0xFFFFFFFF
+        numbers = table[:, 2:_HEAD].view(np.float64)
+        optimizer = self._model._optimizer_state
+        numbers[:, :3] = optimizer.live_numbers(self._rate, done + 1.0)
+        numbers[:, 3] = 1 - self._model._average_decay(done + 1)
+        rows = np.zeros(count * size, np.int64)
+        rows[: len(order)] = order
+        table[:, _HEAD:] = rows.reshape(count, size)
+        return table
+
+    def _moment(self, number: int, count: int, step: Any) -> Moment:
+        """Step `number` of the epoch; on a GPU, as `step` (a row of the programme) has it."""
+        seed = self._model._seed
+        if step is None:
+            start = number * self._size
+            return Moment(
+                self._order[start : start + count],
+                Draw(seed, self._first + number),
+                Draw(self._noise_seed, self._epoch),
+                self._rate,
+            )
+        return Moment(
+            step[_HEAD : _HEAD + count],
+            Draw(seed, 0, step[0:1]),
+            Draw(self._noise_seed, 0, step[1:2]),
+            self._rate,
+            step[2:5],
+            step[5:8],
+            self._flag,
+        )
+
+    def step(self, number: int) -> None:
+        """Does step `number` of the epoch, from 0.
+
+        Raises
+        ------
+        DivergenceError
+            If a parameter or the loss is not finite; on a GPU some steps later.
+        """
+        count = min(self._size, len(self._order) - number * self._size)
+        if self.gpu < 0:
+            values = self._model._update(self, self._moment(number, count, None))
+            for name, value in values.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(value) * count
+            return
+        kind = (count, self._noise_seed, *self._model._constants())
+        known = self._graphs.get(kind, 0)
+        if known == _EAGER and self._recordable:
+            known = self._graphs[kind] = self._record(number, count) or 0
+        if isinstance(known, int):
+            self._graphs[kind] = min(known + 1, _EAGER)
+            self._do(number, count, self._table[number])
+        else:
+            self._now[:] = self._table[number]
+            known.replay()
+        self._model._optimizer_state.step_count = self._first + number + 1
+        if (number + 1) % _LOOKS == 0:
+            self._look()
+
+    def _do(self, number: int, count: int, step: Any) -> None:
+        values = self._model._update(self, self._moment(number, count, step))
+        if not isinstance(next(iter(values.values())), _arrays.GpuArray):  # line searches
+            for name, value in values.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(value) * count
+            return
+        self._names = list(values)
+        if self._totals is None or len(self._totals) != len(values):
+            self._totals, self._graphs = _core.gpu_zeros((len(values),), np.float64, self.gpu), {}
+        _core.tally(self._totals, list(values.values()), float(count))
+
+    def _record(self, number: int, count: int) -> Any:
+        """A graph of a step; None where it can't be recorded."""
+        if isinstance(self._model._optimizer_state, Minimizer):
+            self._recordable = False
+            return None
+        graph = _core.Graph(self.gpu)
+        try:
+            self._do(number, count, self._now)
+            graph.finish()
+        except RuntimeError as error:  # a loss that reads from the GPU
+            if "be recorded" not in str(error):
+                raise
+            self._recordable = False
+            return None
+        return graph
+
+    def _look(self) -> None:
+        """Waits for the GPU, and stops training where something is not finite."""
+        finite = not self._flag.numpy()[0]
+        if self._names:
+            totals = self._totals.numpy()
+            finite = finite and bool(np.isfinite(totals).all())
+            self._sums.update(zip(self._names, totals.tolist(), strict=True))
+        if not finite:
+            self._flag = _core.gpu_zeros((1,), np.int32, self.gpu)
+            self._graphs = {}
+            raise DivergenceError("a parameter or the loss is not finite")
+
+    def means(self) -> dict[str, float]:
+        """What the epoch's steps measured, by row."""
+        if self.gpu >= 0 and len(self._order):
+            self._look()
+        return {name: value / max(1, len(self._order)) for name, value in self._sums.items()}

@@ -1,0 +1,66 @@
+"""Every operation on a GPU against the float64 references of the case lists."""
+
+import cases
+import contrast_cases
+import elementwise_cases
+import network_cases
+import numpy as np
+import pytest
+import unit_cases
+from on_gpu import GPU, NO_GPU, OnGpu
+
+from unsupfast import _core
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.kernels,
+    pytest.mark.skipif(not GPU, reason=NO_GPU or "no GPU"),
+]
+
+MODULES = (cases, contrast_cases, elementwise_cases, network_cases, unit_cases)
+CASES = [case for module in MODULES for case in module.CASES]
+OPS = sorted(op for op in _core.catalogue() if op != "PeakLoop")
+BATCH = 60  # cases a test
+
+
+@pytest.fixture(autouse=True)
+def on_gpu(monkeypatch):
+    for module in MODULES:
+        monkeypatch.setattr(module, "_core", OnGpu())
+
+
+def batches():
+    for op in OPS:
+        for precision in cases.BIT_PRECISIONS:
+            own = [case for case in CASES if case.op == op and precision in case.precisions]
+            if op == "GibbsChain" and precision == "float64":
+                continue  # not on a GPU
+            for first in range(0, len(own), BATCH):
+                part = own[first : first + BATCH]
+                yield pytest.param(part, precision, id=f"{op}-{precision}-{first // BATCH}")
+
+
+@pytest.mark.parametrize("part, precision", list(batches()))
+def test_reference(part, precision):
+    failures = []
+    for case in part:
+        for module in MODULES:
+            module._core.known.clear()
+        try:
+            cases.compare(case, precision)
+        except AssertionError as error:
+            failures.append(str(error))
+    assert not failures, f"{len(failures)} of {len(part)} cases:\n" + "\n".join(failures[:5])
+
+
+@pytest.mark.parametrize("precision", cases.PRECISIONS)
+@pytest.mark.parametrize("op", OPS)
+def test_two_runs_give_the_same_bits(op, precision):
+    own = [case for case in CASES if case.op == op and precision in case.precisions]
+    if not own or (op, precision) == ("GibbsChain", "float64"):
+        pytest.skip(f"{op} has no {precision} form")
+    for case in [c for c in own if c.large] + own[:: max(1, len(own) // 10)]:
+        inputs, _ = cases.prepared(case, precision)
+        first = {name: np.asarray(y).tobytes() for name, y in case.run(inputs, precision).items()}
+        again = {name: np.asarray(y).tobytes() for name, y in case.run(inputs, precision).items()}
+        assert first == again, str(case)
