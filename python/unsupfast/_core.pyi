@@ -35,6 +35,7 @@ __all__: list[str] = [
     "gate",
     "get_isa",
     "get_num_threads",
+    "gibbs_chain",
     "half_step",
     "latent",
     "latent_grad",
@@ -489,6 +490,25 @@ def get_isa() -> str:
 def get_num_threads() -> int:
     """
     Threads that kernels run on.
+    """
+
+def gibbs_chain(
+    states: typing.Annotated[numpy.typing.ArrayLike, numpy.bool],
+    weights: numpy.ndarray,
+    near_bias: numpy.ndarray,
+    far_bias: numpy.ndarray,
+    steps: typing.SupportsInt | typing.SupportsIndex,
+    betas: typing.Any = None,
+    base_bias: typing.Any = None,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_step: typing.SupportsInt | typing.SupportsIndex = 0,
+    near_stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    far_stream: typing.SupportsInt | typing.SupportsIndex = 1,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+    precision: str = "float32",
+) -> dict:
+    """
+    Alternations of Gibbs sampling of Bernoulli layers, or of annealing where betas are given: near and far states, and the last means or the log weights.
     """
 
 def half_step(

@@ -54,6 +54,7 @@ struct Chain {
     float* near_mean;
     uint32_t first_step, first_row;
     uint32_t keys[kRounds][2];  // of Philox, from the seed
+    const uint32_t* clock;      // added to first_step, or null
     const double* betas;
     double* log_weight;
     uint32_t barriers_at;
@@ -93,6 +94,21 @@ __device__ __forceinline__ uint32_t piece_of(float x, int piece) {
     return rounded;
 }
 
+// Rows i, which is even, and i + 1 of a column of panels.
+__device__ __forceinline__ void load_pair(const Arrange& a, int which, int64_t stored, int column, int i, bool both,
+                                          float (&x)[2]) {
+    const int64_t panel = column / 32 * stored * 32;
+    if (a.format == DType::bf16) {
+        const uint16_t* p = static_cast<const uint16_t*>(a.panels[which]) + panel + swizzled(i, column % 32);
+        x[0] = __uint_as_float(uint32_t(p[0]) << 16);
+        x[1] = __uint_as_float(uint32_t(p[32]) << 16);  // swizzled alike
+    } else {
+        const float* p = static_cast<const float*>(a.panels[which]) + panel + i * 32 + column % 32;
+        x[0] = p[0];
+        if (both) x[1] = p[32];
+    }
+}
+
 // A thread writes 16 bytes: eight steps of k of one column. Biases follow the tiles.
 __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Chain p, const Arrange a, int pieces) {
     const int which = int(blockIdx.x % 2);
@@ -107,17 +123,13 @@ __global__ void __launch_bounds__(256) arrange_kernel(const __grid_constant__ Ch
         const int unit = unit_of(side.units, granule, row % 8 / 2, row % 2 + 2 * (row / 16)), half = row / 8 % 2;
         const int64_t stored = panel_depth(a.format, side.other);
         float x[8];
-        for (int e = 0; e < 8; ++e) {
-            const int i = unit_of(side.other, k, e / 2, e % 2 + 2 * half);
-            x[e] = 0;
-            if (i >= side.other || unit >= side.units) continue;
-            if (a.format == DType::bf16)
-                x[e] =
-                    __uint_as_float(uint32_t(static_cast<const uint16_t*>(
-                                        a.panels[which])[unit / 32 * stored * 32 + swizzled(i, unit % 32)])
-                                    << 16);
-            else
-                x[e] = static_cast<const float*>(a.panels[which])[(unit / 32 * stored + i) * 32 + unit % 32];
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {  // two lanes q at a time: neighbours along k
+            const int q = e / 2 * 2, i = unit_of(side.other, k, q, e % 2 + 2 * half);
+            float two[2] = {0, 0};
+            if (i < side.other && unit < side.units) load_pair(a, which, stored, unit, i, i + 1 < side.other, two);
+            x[2 * q + e % 2] = two[0];
+            x[2 * q + 2 + e % 2] = two[1];
         }
         if (half)  // see expand()
             for (float& value : x) value *= 0x1p64f;
@@ -220,20 +232,20 @@ __device__ __forceinline__ void issue(float (&c)[kSums], const uint32_t (&a)[kBa
 }
 
 template <int kPieces>
-__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, int source, const Deal& from,
-                                         uint64_t& tile) {
-    uint32_t a[kBatch][kMost][4] = {};
+__device__ __forceinline__ void multiply(float (&c)[kSums], int n, const uint16_t* states, int source, int most,
+                                         int full, uint64_t& tile) {
+    uint32_t a[kBatch][kMost][4];
 #pragma unroll
     for (int s = 0; s < kBatch; ++s) {
         const uint16_t* words = states + (source + s) * (kWordBytes / 2);
         const uint32_t rows[2] = {__byte_perm(words[0], 0, 0x4140), __byte_perm(words[8 * 4], 0, 0x4140)};
         expand<0>(a[s], rows);
-        if (from.most > 2) expand<2>(a[s], rows);
+        if (most > 2) expand<2>(a[s], rows);
     }
-    switch (n * kMost + from.most) {
-#define USF_CASE(N, K)                                       \
-    case N* kMost + K:                                       \
-        issue<kPieces, N, K>(c, a, source, from.full, tile); \
+    switch (n * kMost + most) {
+#define USF_CASE(N, K)                                  \
+    case N* kMost + K:                                  \
+        issue<kPieces, N, K>(c, a, source, full, tile); \
         break;
 #define USF_CASES(N) USF_CASE(N, 1) USF_CASE(N, 2) USF_CASE(N, 3) USF_CASE(N, 4)
         USF_CASES(1)
@@ -268,27 +280,24 @@ __device__ __forceinline__ void next_granule(float (&x)[kEach * kMost]) {
 }
 
 // Uniforms, times 2^24, of a lane's units of one granule in rows row and row + 8, in the order of the sums.
-__device__ __forceinline__ void draw(float (&u)[8], const Chain& p, const Side& side, int granule, int q, uint32_t row,
-                                     uint32_t step) {
-    const bool folded = granule == side.folded;
+__device__ __forceinline__ void draw(float (&u)[8], const Chain& p, int granule, bool folded, int q, uint32_t row,
+                                     uint32_t step, uint32_t stream) {
     const uint32_t block = uint32_t(granule / 2 * 8 + (folded ? 0 : granule % 2 * 4) + q);
-    Philox4 r[2], more[2];
-#pragma unroll 1
-    for (int part = 0; part <= int(folded); ++part)
+    Philox4 r[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) r[i] = philox_of(p, block, row + 8u * uint32_t(i), step, stream);
+    if (folded) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-            more[i] = philox_of(p, block + 4u * uint32_t(part), row + 8u * uint32_t(i), step, side.stream);
-            if (part == 0) r[i] = more[i];
+            const Philox4 more = philox_of(p, block + 4u, row + 8u * uint32_t(i), step, stream);
+            r[i].word[2] = more.word[0];
+            r[i].word[3] = more.word[1];
         }
+    }
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        if (folded) {
-            r[i].word[2] = more[i].word[0];
-            r[i].word[3] = more[i].word[1];
-        }
+    for (int i = 0; i < 2; ++i)
 #pragma unroll
         for (int w = 0; w < 4; ++w) u[w / 2 * 4 + 2 * i + w % 2] = float(r[i].word[w] >> 8);
-    }
 }
 
 // exp(-x) and 1 / x, correct to a few units in the last place, without care for denormals
@@ -310,7 +319,7 @@ __device__ __forceinline__ float small_softplus_step(float d, float mean) {
     const float y = mean * e;
     return -y * (1.f - y * (0.5f - y * (1.f / 3 - y * (0.25f - y * (0.2f - y * (1.f / 6))))));
 }
-__device__ __forceinline__ float softplus_step(float x, float d) {
+__device__ __forceinline__ float large_softplus_step(float x, float d) {
     const float z = x - d;
     return fmaxf(x, 0.f) - fmaxf(z, 0.f) + __logf(1.f + exp_minus(fabsf(x))) - __logf(1.f + exp_minus(fabsf(z)));
 }
@@ -355,6 +364,13 @@ __device__ __forceinline__ void store_means(const Chain& p, const Side& side, fl
     }
 }
 
+// A parameter read once, and from then on in a register.
+template <class T>
+__device__ __forceinline__ T kept(T x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 __device__ __forceinline__ void load4(float* to, const float4* from) {
     const float4 x = *from;
     to[0] = x.x;
@@ -364,13 +380,16 @@ __device__ __forceinline__ void load4(float* to, const float4* from) {
 }
 
 // Draws n granules of a side for the two rows of this lane, from the other side's states once `barrier` says that
-// they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply.
+// they are there; the states in 16 bits a row. The random numbers are made while the tensor cores multiply: by one
+// warpgroup a turn earlier than by the other one (`late`), so that they do not want the tensor cores at the same time.
 template <bool kAnneal, int kPieces>
-__device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t step, const uint16_t* states,
-                                              uint32_t tiles, int first, int n, int row, int q, Path& path, bool wait,
-                                              uint32_t barrier, uint32_t parity) {
+__device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, bool last, uint32_t step,
+                                              const uint16_t* states, uint32_t tiles, int first, int n, int row, int q,
+                                              int late, Path& path, bool wait, uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
-    const int sources = cluster_size() * kGroups;
+    const int sources = kept(cluster_size() * kGroups), most = kept(other.deal.most), full = kept(other.deal.full),
+              folded = kept(side.folded);
+    const uint32_t stream = kept(side.stream);
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
     const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
     float bias[4 * kMost] = {}, base[4 * kMost] = {};
@@ -385,19 +404,20 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
     uint64_t tile = tile_descriptor(tiles);
     int source = -kBatch;  // the first turn comes before the states do
 #pragma unroll 1
-    for (int turn = 0; turn < n || source < sources; ++turn, source += kBatch) {
+    for (int turn = 0; turn - late < n || source < sources; ++turn, source += kBatch) {
         if (turn == 1 && wait) barrier_wait(barrier, parity);
-        if (turn > 0 && source < sources) multiply<kPieces>(c, n, states, source, other.deal, tile);
-        if (turn < n) {
+        if (turn > 0 && source < sources) multiply<kPieces>(c, n, states, source, most, full, tile);
+        const int g = turn - late;
+        if (g >= 0 && g < n) {
             float fresh[8];
-            draw(fresh, p, side, first + turn, q, p.first_row + uint32_t(row), p.first_step + uint32_t(step));
+            draw(fresh, p, first + g, first + g == folded, q, p.first_row + uint32_t(row), step, stream);
 #pragma unroll
-            for (int i = 0; i < kSums; ++i) u[i] = i / 8 == turn ? fresh[i % 8] : u[i];  // registers have no index
+            for (int i = 0; i < kSums; ++i) u[i] = i / 8 == g ? fresh[i % 8] : u[i];  // registers have no index
         }
         wgmma_wait<0>();
     }
 
-    if (!kAnneal && near && p.near_mean && step + 1 == p.steps) {
+    if (!kAnneal && near && p.near_mean && last) {
         float means[kSums];
         for (int i = 0; i < kSums; ++i) means[i] = c[i];
         store_means(p, side, means, first, n, row, q);
@@ -408,7 +428,7 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
     const float step_share = float(path.to > 0 ? 1 - path.from / path.to : 1.);
     float terms[2] = {0, 0};
     uint32_t drawn = 0;
-#pragma unroll(kAnneal ? 1 : kMost)
+#pragma unroll
     for (int g = 0; g < kMost; ++g) {
         if (g == n) break;
         uint32_t on = 0;
@@ -425,9 +445,14 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, int64_t
         }
         drawn |= on << 2 * g;
         if (kAnneal && !near) {
+            // the vote saves time and changes nothing: each unit goes by its own step
             if (__any_sync(0xffffffffu, !(largest * fabsf(step_share) < kSmallStep))) {
 #pragma unroll
-                for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += softplus_step(x[at], step_share * x[at]);
+                for (int at = 0; at < 8; ++at) {
+                    const float d = step_share * x[at];
+                    terms[at / 2 % 2] +=
+                        fabsf(d) < kSmallStep ? small_softplus_step(d, mean[at]) : large_softplus_step(x[at], d);
+                }
             } else {
 #pragma unroll
                 for (int at = 0; at < 8; ++at) terms[at / 2 % 2] += small_softplus_step(step_share * x[at], mean[at]);
@@ -495,11 +520,13 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
     __syncthreads();
     barrier_wait(loaded, 0);
 
+    const uint32_t first_step = p.first_step + (p.clock ? *p.clock : 0u);
     Path path = {};
     if (kAnneal) path.to = p.betas[part.begin];
     const uint16_t* of_near = states(1) + (source * kRows + in_tile) * 4 + q;
     uint32_t own = of_near[0] | uint32_t(of_near[8 * 4]) << 16;  // this lane's states of near
-    uint32_t drawn_alternations = 0;
+    uint32_t rounds = 0;                                         // in which both layers were drawn
+    bool pending = false;                                        // states of near are on their way
     for (int64_t step = part.begin; step < part.end; ++step) {
         if (kAnneal) {
             path.from = path.to;
@@ -508,12 +535,12 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
 #pragma unroll 1
         for (int s = 0; s < 2; ++s) {
             const Side& side = p.side[s];
-            const uint32_t received = drawn_alternations - (s == 0), other = barrier + 8 * (1 - s);
-            const bool wait = s == 1 || drawn_alternations > 0;
-            const uint32_t drawn = half_step<kAnneal, kPieces>(p, s == 1, step, states(1 - s) + in_tile * 4 + q,
-                                                               s ? near_tiles : far_tiles, first_of(side.deal, source),
-                                                               count_of(side.deal, source), row0 + in_tile, q, path,
-                                                               wait, other, received % 2);
+            const uint32_t received = rounds - (s == 0), other = barrier + 8 * (1 - s);
+            const bool wait = s == 1 || pending;
+            const uint32_t drawn = half_step<kAnneal, kPieces>(
+                p, s == 1, step + 1 == p.steps, first_step + uint32_t(step), states(1 - s) + in_tile * 4 + q,
+                s ? near_tiles : far_tiles, first_of(side.deal, source), count_of(side.deal, source), row0 + in_tile, q,
+                group, path, wait, other, received % 2);
             if (wait && threadIdx.x == 0) barrier_expect(other, uint32_t(sources * kWordBytes));
             if (s == 1 || !kAnneal || path.to > 0)
                 send(drawn, start + side.bits_at + uint32_t((source * kRows + in_tile) * 8), barrier + 8 * s, q,
@@ -528,10 +555,11 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
                 }
             }
         }
-        if (!kAnneal || path.to > 0) ++drawn_alternations;
+        pending = !kAnneal || path.to > 0;
+        rounds += pending;
     }
-    if (drawn_alternations) {
-        barrier_wait(barrier + 8, (drawn_alternations - 1) % 2);
+    if (pending) barrier_wait(barrier + 8, (rounds - 1) % 2);
+    if (rounds) {
         give_states(p.side[1], states(1), p.near_bits, row0, p.m, rank, blocks);
         if (p.far_bits) give_states(p.side[0], states(0), p.far_bits, row0, p.m, rank, blocks);
     }
@@ -554,6 +582,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
         }
         cluster_sync();
     }
+#else
+    __trap();
 #endif
 }
 
@@ -575,6 +605,13 @@ int shared_bytes(int far, int near, int pieces, int blocks, Chain* p) {
     }
     if (p) p->barriers_at = uint32_t(at);
     return at + kBarrierBytes;
+}
+
+bool is_hopper() {
+    int device = 0, major = 0;
+    check(cudaGetDevice(&device), "asking for the current GPU");
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "asking for the capability");
+    return major == 9;
 }
 
 constexpr int kLargestCluster = 16, kPortableCluster = 8;
@@ -634,7 +671,8 @@ void chain(const GibbsChain& g, const Launch& launch) {
     if (g.m == 0 || g.steps == 0) return;
     const int64_t tiles = (g.m + kRows - 1) / kRows;
     const int blocks = g.dtype == DType::f32 ? cluster_for(g.near, g.far, g.format, tiles, multiprocessors()) : 0;
-    if (blocks == 0) throw std::runtime_error("CUDA: layers of these sizes are too large for one chain kernel");
+    if (blocks == 0 || !is_hopper())
+        throw std::runtime_error("CUDA: no chain kernel for layers of these sizes and types on this GPU");
     const int pieces = pieces_of(g.format);
 
     Chain p = {};
@@ -669,6 +707,7 @@ void chain(const GibbsChain& g, const Launch& launch) {
     }
     p.first_step = g.first_step;
     p.first_row = g.first_row;
+    p.clock = g.clock;
     p.betas = g.betas;
     p.log_weight = g.log_weight;
 
@@ -690,7 +729,9 @@ void chain(const GibbsChain& g, const Launch& launch) {
 }  // namespace
 }  // namespace cuda
 
-bool chain_fits_cuda(int64_t near, int64_t far, DType format) { return cuda::cluster_for(near, far, format, 1, 1) > 0; }
+bool chain_fits_cuda(int64_t near, int64_t far, DType format) {
+    return cuda::is_hopper() && cuda::cluster_for(near, far, format, 1, 1) > 0;
+}
 
 USF_KERNEL(cuda, GibbsChain) { cuda::chain(p, launch); }
 
