@@ -49,7 +49,7 @@ def flat(result):
 @pytest.mark.parametrize("op", OPS)
 def test_every_operation_has_kernels_and_cases(op):
     backends = _core.catalogue()[op]
-    assert {"ref", "base"} <= set(backends)
+    assert "ref" in backends
     if _core.build_facts()["cuda_built"]:
         assert "cuda" in backends
     assert any(case.op == op for case in CASES)

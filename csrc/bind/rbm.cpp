@@ -13,23 +13,52 @@ namespace {
 struct RowsArgument {
     Rows rows;
     py::object owner;
+    Device device;
 };
 
 RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const char* name) {
     if (py::isinstance<py::tuple>(x)) {
         const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
-        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner};
+        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner, csr.device};
     }
     const AnyArray a = AnyArray::of(x, name);
-    contiguous(a, name, dtype, {-1, cols});
-    return {{a.shape(0), a.data(), cols}, a.object()};
+    contiguous(a, name, dtype, {-1, cols}, a.device());
+    return {{a.shape(0), a.data(), cols}, a.object(), a.device()};
 }
+
+// Rows where the machine is: those given, or a copy that lives as long as this.
+class RowsThere {
+  public:
+    RowsThere(const Rbm& r, const RowsArgument& given) : rows_(given.rows) {
+        if (given.device == r.device) return;
+        check(!given.device.is_gpu(), "X is on a GPU and the machine is not");
+        const Rows& x = given.rows;
+        if (!x.indptr) {
+            rows_.data = copy(r, x.data, size_t(x.count * r.visibles * element_size(r.dtype)));
+            return;
+        }
+        const int64_t entries = x.indptr[x.count];
+        rows_.data = copy(r, x.data, size_t(entries * element_size(r.dtype)));
+        rows_.indptr = static_cast<const int64_t*>(copy(r, x.indptr, size_t(x.count + 1) * 8));
+        rows_.indices = static_cast<const int32_t*>(copy(r, x.indices, size_t(entries) * 4));
+    }
+    const Rows& rows() const { return rows_; }
+
+  private:
+    const void* copy(const Rbm& r, const void* from, size_t bytes) {
+        kept_.push_back(memory_on(r.device, bytes));
+        copy_memory(r.device, kept_.back().get(), {}, from, bytes);
+        return kept_.back().get();
+    }
+    Rows rows_;
+    std::vector<std::shared_ptr<void>> kept_;
+};
 
 AnyArray copy_of(const AnyArray& a) { return AnyArray::of(a.object().attr("copy")()); }
 
 AnyArray array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
     AnyArray out = new_array(dtype, shape);
-    std::memcpy(out.mutable_data(), a.data(), size_t(out.nbytes()));
+    copy_memory({}, out.mutable_data(), a.device(), a.data(), out.nbytes());
     return out;
 }
 
@@ -50,7 +79,7 @@ Layer layer_from(const Parts& parts, const char* name) {
 
 void copy_into(Array& to, const AnyArray& from, const char* name, DType dtype) {
     contiguous(from, name, dtype, {to.size()});
-    std::memcpy(to.data(), from.data(), size_t(from.nbytes()));
+    copy_memory(to.device(), to.data(), {}, from.data(), from.nbytes());
 }
 
 // State that only some ways of training have.
@@ -93,13 +122,15 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("balanced", &TrainOptions::balanced);
 
     py::class_<Rbm>(m, "Rbm", "A restricted Boltzmann machine in packed form.")
-        .def(py::init(
-                 [](const Parts& visible, const Parts& hidden, const std::string& dtype, const std::string& precision) {
-                     const DType t = dtype_from(dtype, "dtype");
-                     return std::make_unique<Rbm>(layer_from(visible, "visible"), layer_from(hidden, "hidden"), t,
-                                                  format_from(precision, t));
-                 }),
-             "visible"_a, "hidden"_a, "dtype"_a, "precision"_a, "Layers are lists of (kind, units, units of a group).")
+        .def(py::init([](const Parts& visible, const Parts& hidden, const std::string& dtype,
+                         const std::string& precision, int gpu) {
+                 const DType t = dtype_from(dtype, "dtype");
+                 return std::make_unique<Rbm>(layer_from(visible, "visible"), layer_from(hidden, "hidden"), t,
+                                              format_from(precision, t), Device{gpu});
+             }),
+             "visible"_a, "hidden"_a, "dtype"_a, "precision"_a, "gpu"_a = -1,
+             "Layers are lists of (kind, units, units of a group); gpu: where it lives (-1: on the CPU).")
+        .def_property_readonly("gpu", [](const Rbm& r) { return r.device.gpu; })
         .def_readwrite("seed", &Rbm::seed)
         .def_readwrite("step", &Rbm::step)
         .def_readwrite("updates", &Rbm::updates)
@@ -147,18 +178,17 @@ void bind_rbm(py::module_& m) {
         .def(
             "set_chain_totals",
             [](Rbm& r, const AnyArray& totals) {
-                r.chain_totals = Array(r.dtype, totals.size());
+                r.chain_totals = Array(r.dtype, totals.size(), r.device);
                 copy_into(r.chain_totals, totals, "totals", r.dtype);
             },
             "totals"_a, "What the counts of each chain add up to.")
         .def(
             "set_shapes",
             [](Rbm& r, const AnyArray& visible, const AnyArray& hidden) {
-                std::memcpy(r.visible_shape.data(),
-                            contiguous(visible, "visible_shape", r.dtype, {2, r.visibles}).data(),
-                            size_t(visible.nbytes()));
-                std::memcpy(r.hidden_shape.data(), contiguous(hidden, "hidden_shape", r.dtype, {2, r.hiddens}).data(),
-                            size_t(hidden.nbytes()));
+                const AnyArray v = contiguous(visible, "visible_shape", r.dtype, {2, r.visibles});
+                const AnyArray h = contiguous(hidden, "hidden_shape", r.dtype, {2, r.hiddens});
+                copy_memory(r.device, r.visible_shape.data(), {}, v.data(), v.nbytes());
+                copy_memory(r.device, r.hidden_shape.data(), {}, h.data(), h.nbytes());
             },
             "visible"_a, "hidden"_a, "Gaps and asymmetries of double rectified units, a row each.")
         .def(
@@ -190,7 +220,7 @@ void bind_rbm(py::module_& m) {
                  for (const auto& [name, a] : made_when_needed(r)) {
                      *a = Array();
                      if (!d.contains(name)) continue;
-                     *a = Array(r.dtype, size_when_made(r, name));
+                     *a = Array(r.dtype, size_when_made(r, name), r.device);
                      copy_into(*a, AnyArray::of(d[name]), name, r.dtype);
                  }
              })
@@ -221,7 +251,8 @@ void bind_rbm(py::module_& m) {
                 std::optional<Diverged> diverged;
                 {
                     py::gil_scoped_release release;
-                    diverged = r.train(rows.rows, index, order.size(), w, o, ticker.function());
+                    const RowsThere there(r, rows);
+                    diverged = r.train(there.rows(), index, order.size(), w, o, ticker.function());
                 }
                 source.rethrow();
                 ticker.rethrow();
@@ -239,15 +270,17 @@ void bind_rbm(py::module_& m) {
                 check(log_z || what == "mean" || what == "sample", "what is '" + what + "'");
                 AnyArray out =
                     log_z ? new_array(r.dtype, {rows.rows.count}) : new_array(r.dtype, {rows.rows.count, r.hiddens});
-                void* p = out.mutable_data();
-                std::memset(p, 0, size_t(out.nbytes()));
+                const Array result(r.dtype, out.size(), r.device);
+                void *p = result.data(), *to = out.mutable_data();
                 py::gil_scoped_release release;
+                const RowsThere there(r, rows);
                 Array totals;
                 r.sum_counts(rows.rows, nullptr, rows.rows.count, totals);
                 r.hidden_given_visible(
-                    rows.rows.left(), rows.rows.count,
+                    there.rows().left(), rows.rows.count,
                     {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr, nullptr, log_z ? p : nullptr},
                     Draw{seed}, totals.data());
+                copy_memory({}, to, r.device, p, result.bytes());
                 return out;
             },
             "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
@@ -260,11 +293,16 @@ void bind_rbm(py::module_& m) {
                     counts = contiguous(totals.cast<AnyArray>(), "totals", r.dtype, {h.shape(0)}).data();
                 check(what == "mean" || what == "sample", "what is '" + what + "'");
                 AnyArray out = new_array(r.dtype, {h.shape(0), r.visibles});
-                void* p = out.mutable_data();
+                const Array given(r.dtype, h.size(), r.device), result(r.dtype, out.size(), r.device);
+                const void* from = h.data();
+                void *p = result.data(), *to = out.mutable_data();
+                const int64_t count = h.shape(0);
                 py::gil_scoped_release release;
-                r.visible_given_hidden(Left{h.data(), r.hiddens, 1}, h.shape(0),
+                copy_memory(r.device, given.data(), {}, from, given.bytes());
+                r.visible_given_hidden(Left{given.data(), r.hiddens, 1}, count,
                                        {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr}, Draw{seed},
                                        counts);
+                copy_memory({}, to, r.device, p, result.bytes());
                 return out;
             },
             "H"_a, "what"_a, "seed"_a = 0, "totals"_a = py::none(),
@@ -283,9 +321,10 @@ void bind_rbm(py::module_& m) {
                 }
                 Ticker ticker(callback, steps);
                 void *s = state.mutable_data(), *mu = mean.mutable_data();
+                const int64_t count = v.shape(0);
                 {
                     py::gil_scoped_release release;
-                    r.gibbs(s, v.shape(0), steps, clamp.is_none() ? nullptr : mask.data(), mu, seed, ticker.function());
+                    r.gibbs(s, count, steps, clamp.is_none() ? nullptr : mask.data(), mu, seed, ticker.function());
                 }
                 ticker.rethrow();
                 return py::make_tuple(state, mean);
@@ -304,9 +343,11 @@ void bind_rbm(py::module_& m) {
                 Ticker ticker(callback, betas.size() - 1);
                 void* s = state.mutable_data();
                 double* w = log_weight.mutable_data();
+                const void* base = base_bias.data();
+                const int64_t count = v.shape(0);
                 {
                     py::gil_scoped_release release;
-                    r.anneal(s, v.shape(0), betas.data(), betas.size(), base_bias.data(), w, seed, ticker.function());
+                    r.anneal(s, count, betas.data(), betas.size(), base, w, seed, ticker.function());
                 }
                 ticker.rethrow();
                 return py::make_tuple(log_weight, state);

@@ -41,70 +41,65 @@ struct Outputs {
     void* log_partition = nullptr;
 };
 
-// values (count x n, dtype) = rows of bits
+// values (count x n, dtype) = rows of bits, both on the CPU
 void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype);
+
+// 32-bit words, cleared; never empty.
+inline Array words(int64_t count, Device device) { return Array(DType::f32, count + 1, device); }
 
 // States of a layer in `count` rows: bits where it is binary, else values.
 class States {
   public:
     States() = default;
-    States(const Layer& layer, int64_t count, DType dtype) : count_(count), n_(layer.size()), dtype_(dtype) {
-        if (layer.binary())
-            bits_.resize(size_t(count * bit_words(n_)) + 1);  // never empty
-        else
-            values_ = Array(dtype, count * n_);
+    States(const Layer& layer, int64_t count, DType dtype, Device device = {})
+        : count_(count), n_(layer.size()), binary_(layer.binary()), dtype_(dtype) {
+        store_ = binary_ ? words(count * bit_words(n_), device) : Array(dtype, count * n_, device);
     }
     int64_t count() const { return count_; }
-    bool binary() const { return !bits_.empty(); }
     // The rows from `first` on, and where a half-step leaves samples of them.
-    Left left(int64_t first = 0) const {
-        return binary() ? bit_rows(bits_.data() + first * bit_words(n_), n_) : Left{value_row(first), n_, 1};
-    }
+    Left left(int64_t first = 0) const { return binary_ ? bit_rows(bits(first), n_) : Left{values(first), n_, 1}; }
     Outputs samples(int64_t first = 0) {
-        return binary() ? Outputs{nullptr, nullptr, bits_.data() + first * bit_words(n_)}
-                        : Outputs{nullptr, value_row(first)};
+        return binary_ ? Outputs{nullptr, nullptr, const_cast<uint32_t*>(bits(first))}
+                       : Outputs{nullptr, const_cast<void*>(values(first))};
     }
     // Row `first` as bits, or null.
-    const uint32_t* bits(int64_t first = 0) const { return binary() ? bits_.data() + first * bit_words(n_) : nullptr; }
-    void swap_rows(int64_t i, int64_t j) {
-        if (binary()) {
-            std::swap_ranges(bits_.begin() + i * bit_words(n_), bits_.begin() + (i + 1) * bit_words(n_),
-                             bits_.begin() + j * bit_words(n_));
-        } else {
-            const size_t bytes = size_t(n_ * element_size(dtype_));
-            std::vector<char> kept(bytes);
-            std::memcpy(kept.data(), value_row(i), bytes);
-            std::memcpy(value_row(i), value_row(j), bytes);
-            std::memcpy(value_row(j), kept.data(), bytes);
-        }
+    const uint32_t* bits(int64_t first = 0) const {
+        return binary_ ? store_.as<uint32_t>() + first * bit_words(n_) : nullptr;
     }
-    // False, and nothing changed, if values of a binary layer are neither 0 nor 1.
+    const void* values(int64_t first = 0) const { return store_.as<char>() + first * row_bytes(); }
+    // On the CPU.
+    void swap_rows(int64_t i, int64_t j) {
+        char* data = store_.as<char>();
+        std::swap_ranges(data + i * row_bytes(), data + (i + 1) * row_bytes(), data + j * row_bytes());
+    }
+    // From values on the CPU. False, and nothing changed, if those of a binary layer are neither 0 nor 1.
     bool set(const void* values) {
-        if (!binary()) {
-            std::memcpy(values_.data(), values, size_t(values_.size() * element_size(dtype_)));
-            return true;
+        Array packed;
+        if (binary_) {
+            packed = words(count_ * bit_words(n_), {});
+            int32_t other = 0;
+            run(PackBits{count_, n_, values, n_, nullptr, packed.as<uint32_t>(), &other, dtype_});
+            if (other) return false;
+            values = packed.data();
         }
-        std::vector<uint32_t> packed(bits_.size());
-        int32_t other = 0;
-        run(PackBits{count_, n_, values, n_, nullptr, packed.data(), &other, dtype_});
-        if (!other) bits_ = std::move(packed);
-        return !other;
+        copy_memory(store_.device(), store_.data(), {}, values, size_t(count_ * row_bytes()));
+        return true;
     }
     void get(void* values) const {
-        if (binary())
-            unpack_bits(bits_.data(), count_, n_, values, dtype_);
-        else
-            std::memcpy(values, values_.data(), size_t(values_.size() * element_size(dtype_)));
+        const size_t bytes = size_t(count_ * row_bytes());
+        if (!binary_) return copy_memory({}, values, store_.device(), store_.data(), bytes);
+        const Array packed = words(count_ * bit_words(n_), {});
+        copy_memory({}, packed.data(), store_.device(), store_.data(), bytes);
+        unpack_bits(packed.as<uint32_t>(), count_, n_, values, dtype_);
     }
-    const void* values(int64_t first = 0) const { return value_row(first); }
 
   private:
-    char* value_row(int64_t i) const { return values_.as<char>() + i * n_ * element_size(dtype_); }
+    int64_t row_bytes() const { return binary_ ? bit_words(n_) * 4 : n_ * element_size(dtype_); }
 
     int64_t count_ = 0, n_ = 0;
+    bool binary_ = false;
     DType dtype_ = DType::f32;
-    std::vector<uint32_t> bits_;
-    Array values_;
+    Array store_;
 };
 
 }  // namespace unsupfast

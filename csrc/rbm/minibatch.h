@@ -1,11 +1,13 @@
 // The visible states of one mini-batch: rows [0, B) are data, rows [B, B + C) the model's, so that one product
 // over both gives the contrast. Kept as bits while all data are 0 or 1 (the model's samples are); otherwise as
-// values, or as CSR where the data are. Samples of units other than binary ones are values, and so are their data.
+// values, or (on the CPU) as CSR where the data are. Samples of units other than binary ones are values, and so are
+// their data.
 #pragma once
 #include <algorithm>
 #include <vector>
 
 #include "array.h"
+#include "kernels/batch/op.h"
 #include "kernels/layout/op.h"
 #include "rbm/rbm.h"
 #include "registry.h"
@@ -15,14 +17,21 @@ namespace unsupfast {
 template <class T>
 class Minibatch {
   public:
-    Minibatch(const Layer& layer, int64_t max_rows, DType dtype)
-        : visibles_(layer.size()), words_(bit_words(visibles_)), binary_units_(layer.binary()), dtype_(dtype) {
-        if (binary_units_) bits_.resize(size_t(max_rows * words_));
-        max_rows_ = max_rows;
+    Minibatch(const Layer& layer, int64_t max_rows, DType dtype, Device device)
+        : visibles_(layer.size()),
+          words_(bit_words(visibles_)),
+          max_rows_(max_rows),
+          binary_units_(layer.binary()),
+          dtype_(dtype),
+          device_(device) {
+        if (binary_units_) bits_ = words(max_rows * words_, device);
+        if (!binary_units_ || device.is_gpu()) dense_ = Array(dtype, max_rows * visibles_, device);
     }
 
+    // The rows and their order lie on the machine's device.
     void gather(const Rows& rows, const int64_t* order, int64_t count) {
         count_ = count;
+        if (device_.is_gpu()) return gather_on_gpu(rows, order);
         if (binary_units_ && gather_bits(rows, order)) {
             form_ = Form::bits;
         } else if (binary_units_ && rows.indptr) {
@@ -43,14 +52,14 @@ class Minibatch {
     // Where the last half-step of the model leaves its states, and the earlier ones theirs.
     Outputs model(bool last) {
         Outputs out;
-        if (binary_units_) out.bits = bits_.data() + count_ * words_;
+        if (binary_units_) out.bits = bits(count_);
         if (!binary_units_ || (last && form_ == Form::dense)) out.sample = dense_.as<T>() + count_ * visibles_;
         return out;
     }
     // The model's states are rows of `states` from `first` on, drawn elsewhere.
     void set_model(const States& states, int64_t first, int64_t count) {
         if (binary_units_) {
-            uint32_t* to = bits_.data() + count_ * words_;
+            uint32_t* to = bits(count_);
             std::copy_n(states.bits(first), count * words_, to);
             if (form_ == Form::dense) unpack_bits(to, count, visibles_, dense_.as<T>() + count_ * visibles_, dtype_);
         } else {
@@ -59,7 +68,7 @@ class Minibatch {
         }
     }
     Left model_states() const {
-        return binary_units_ ? bit_rows(bits_.data() + count_ * words_, visibles_)
+        return binary_units_ ? bit_rows(bits(count_), visibles_)
                              : Left{dense_.as<T>() + count_ * visibles_, visibles_, 1};
     }
 
@@ -67,11 +76,11 @@ class Minibatch {
     void finish(int64_t count) {
         const int64_t all_rows = count_ + count;
         if (form_ == Form::bits) {
-            turned_bits_.resize(size_t(visibles_ * bit_words(all_rows)));
-            run(TurnBits{all_rows, visibles_, bits_.data(), turned_bits_.data()});
-            turned_ = bit_rows(turned_bits_.data(), all_rows);
+            turned_bits_.reserve(DType::f32, visibles_ * bit_words(all_rows), device_);
+            run(TurnBits{all_rows, visibles_, bits(0), turned_bits_.as<uint32_t>()}, device_);
+            turned_ = bit_rows(turned_bits_.as<uint32_t>(), all_rows);
         } else if (form_ == Form::csr) {
-            for (int64_t b = count_; b < all_rows; ++b) add_bits(bits_.data() + b * words_);
+            for (int64_t b = count_; b < all_rows; ++b) add_bits(bits(b));
             turn_csr();
             turned_ = {turned_values_.data(), 0, 1, turned_indptr_.data(), turned_indices_.data()};
         } else {
@@ -79,7 +88,7 @@ class Minibatch {
         }
     }
     Left all() const {
-        if (form_ == Form::bits) return bit_rows(bits_.data(), visibles_);
+        if (form_ == Form::bits) return bit_rows(bits(0), visibles_);
         if (form_ == Form::csr) return {values_.data(), 0, 1, indptr_.data(), indices_.data()};
         return {dense_.as<T>(), visibles_, 1};
     }
@@ -89,19 +98,35 @@ class Minibatch {
   private:
     enum class Form { bits, csr, dense };
 
+    uint32_t* bits(int64_t row) const { return bits_.as<uint32_t>() + row * words_; }
+
+    // Without looking back: that rows are 0 or 1 is known beforehand.
+    void gather_on_gpu(const Rows& rows, const int64_t* order) {
+        form_ = binary_units_ && rows.zero_one ? Form::bits : Form::dense;
+        Left x = rows.left();
+        if (rows.indptr || form_ == Form::dense) {
+            run(TakeRows{count_, visibles_, x, order, dense_.data(), nullptr, Corruption::none, 0, {}, dtype_},
+                device_);
+            x = {dense_.data(), visibles_, 1};
+            order = nullptr;
+        }
+        if (form_ == Form::bits)
+            run(PackBits{count_, visibles_, x.data, x.row_stride, order, bits(0), nullptr, dtype_}, device_);
+    }
+
     // False if a value is neither 0 nor 1.
     bool gather_bits(const Rows& rows, const int64_t* order) {
         if (!rows.indptr) {
             int32_t other = 0;
-            run(PackBits{count_, visibles_, rows.data, rows.row_stride, order, bits_.data(), &other, dtype_});
+            run(PackBits{count_, visibles_, rows.data, rows.row_stride, order, bits(0), &other, dtype_});
             return !other;
         }
-        std::fill_n(bits_.begin(), count_ * words_, 0u);
+        std::fill_n(bits(0), count_ * words_, 0u);
         for (int64_t b = 0; b < count_; ++b)
             for (int64_t e = rows.indptr[order[b]]; e < rows.indptr[order[b] + 1]; ++e) {
                 const T x = static_cast<const T*>(rows.data)[e];
                 if (x != T(0) && x != T(1)) return false;
-                bits_[size_t(b * words_ + rows.indices[e] / 32)] |= uint32_t(x != T(0)) << rows.indices[e] % 32;
+                bits(b)[rows.indices[e] / 32] |= uint32_t(x != T(0)) << rows.indices[e] % 32;
             }
         return true;
     }
@@ -141,12 +166,13 @@ class Minibatch {
             }
     }
 
-    const int64_t visibles_, words_;
+    const int64_t visibles_, words_, max_rows_;
     const bool binary_units_;
     const DType dtype_;
-    int64_t max_rows_ = 0, count_ = 0;
+    const Device device_;
+    int64_t count_ = 0;
     Form form_ = Form::dense;
-    std::vector<uint32_t> bits_, turned_bits_;
+    Array bits_, turned_bits_;  // 32-bit words
     Array dense_;
     std::vector<int64_t> indptr_, turned_indptr_;
     std::vector<int32_t> indices_, turned_indices_;

@@ -1,74 +1,79 @@
 // Parameters of the machine, the layouts derived from them, and the two half-steps.
 #include "rbm/rbm.h"
 
-#include <algorithm>
-#include <cmath>
+#include "kernels/contrast/op.h"
+
+#include <stdexcept>
 
 namespace unsupfast {
 
-Rbm::Rbm(Layer visible_, Layer hidden_, DType dtype_, DType format_)
+Rbm::Rbm(Layer visible_, Layer hidden_, DType dtype_, DType format_, Device device_)
     : visible(std::move(visible_)),
       hidden(std::move(hidden_)),
       visibles(visible.size()),
       hiddens(hidden.size()),
       dtype(dtype_),
-      format(format_) {
+      format(format_),
+      device(device_) {
+    if (device.is_gpu() && visible.has(Unit::multinomial))
+        throw std::invalid_argument(
+            "units that count (replicated softmax) do not train on a GPU yet: use device='cpu'");
     const bool shaped = visible.has(Unit::drelu) || hidden.has(Unit::drelu);
-    visible_shape = Array(dtype, 2 * visibles);
-    hidden_shape = Array(dtype, 2 * hiddens);
-    velocity = Array(dtype, panel_elements(dtype, visibles, hiddens));
-    bias_velocity = Array(dtype, 2 * visibles + hiddens + (shaped ? 2 * (visibles + hiddens) : 0));
-    visible_offset = Array(dtype, visibles);
-    hidden_offset = Array(dtype, hiddens);
-    weights_ = Array(dtype, panel_elements(dtype, visibles, hiddens));
-    if (format != dtype) to_hidden_ = Array(format, panel_elements(format, visibles, hiddens));
-    to_visible_ = Array(format, panel_elements(format, hiddens, visibles));
-    visible_bias_ = Array(dtype, visibles);
-    hidden_bias_ = Array(dtype, hiddens);
-    log_variance_ = Array(dtype, visibles);
-    precision_ = Array(dtype, visibles);
-    sigma_ = Array(dtype, visibles);
-    set_log_variance(nullptr);
+    const auto array = [&](int64_t n) { return Array(dtype, n, device); };
+    visible_shape = array(2 * visibles);
+    hidden_shape = array(2 * hiddens);
+    velocity = array(panel_elements(dtype, visibles, hiddens));
+    bias_velocity = array(2 * visibles + hiddens + (shaped ? 2 * (visibles + hiddens) : 0));
+    visible_offset = array(visibles);
+    hidden_offset = array(hiddens);
+    weights_ = array(panel_elements(dtype, visibles, hiddens));
+    if (format != dtype) to_hidden_ = Array(format, panel_elements(format, visibles, hiddens), device);
+    to_visible_ = Array(format, panel_elements(format, hiddens, visibles), device);
+    visible_bias_ = array(visibles);
+    hidden_bias_ = array(hiddens);
+    log_variance_ = array(visibles);
+    precision_ = array(visibles);
+    sigma_ = array(visibles);
+    derive_variances();
 }
 
-void Rbm::set_log_variance(const void* log_variance) {
-    by_dtype(dtype, [&]<class T>(T) {
-        for (int64_t i = 0; i < visibles; ++i) {
-            T& z = log_variance_.as<T>()[i];
-            if (log_variance) z = static_cast<const T*>(log_variance)[i];
-            precision_.as<T>()[i] = std::exp(-z);
-            sigma_.as<T>()[i] = std::exp(z / 2);
-        }
-    });
+void Rbm::derive_variances() {
+    run(Variances{visibles, log_variance_.data(), precision_.data(), sigma_.data(), dtype}, device);
 }
 
 void Rbm::set_parameters(const void* weights, int64_t row_stride, int64_t col_stride, const void* visible_bias,
                          const void* hidden_bias, const void* log_variance) {
-    run(PackPanels{visibles, hiddens, weights, row_stride, col_stride, weights_.data(), dtype, dtype});
-    std::memcpy(visible_bias_.data(), visible_bias, size_t(visibles * element_size(dtype)));
-    std::memcpy(hidden_bias_.data(), hidden_bias, size_t(hiddens * element_size(dtype)));
-    if (log_variance) set_log_variance(log_variance);
-    refresh();
+    const Array packed(dtype, weights_.size());
+    run(PackPanels{visibles, hiddens, weights, row_stride, col_stride, packed.data(), dtype, dtype});
+    upload(weights_, packed.data());
+    upload(visible_bias_, visible_bias);
+    upload(hidden_bias_, hidden_bias);
+    if (log_variance) upload(log_variance_, log_variance);
+    derive_variances();
+    refresh(nullptr);
 }
 
 void Rbm::get_parameters(void* weights, void* visible_bias, void* hidden_bias, void* log_variance) const {
-    by_dtype(dtype, [&]<class T>(T) {
-        if (weights)
+    const auto copy = [&](void* to, const Array& from) {
+        if (to) copy_memory({}, to, device, from.data(), from.bytes());
+    };
+    if (weights) {
+        const Array packed(dtype, weights_.size());
+        copy(packed.data(), weights_);
+        by_dtype(dtype, [&]<class T>(T) {
             for (int64_t i = 0; i < visibles; ++i)
                 for (int64_t j = 0; j < hiddens; ++j)
                     static_cast<T*>(weights)[i * hiddens + j] =
-                        weights_.as<T>()[(j / kPanel * visibles + i) * kPanel + j % kPanel];
-    });
-    const auto copy = [&](void* to, const Array& from) {
-        if (to) std::memcpy(to, from.data(), size_t(from.size() * element_size(dtype)));
-    };
+                        packed.as<T>()[(j / kPanel * visibles + i) * kPanel + j % kPanel];
+        });
+    }
     copy(visible_bias, visible_bias_);
     copy(hidden_bias, hidden_bias_);
     copy(log_variance, log_variance_);
 }
 
 bool Rbm::set_chains(const void* states, int64_t count) {
-    States fresh(hidden, count, dtype);
+    States fresh(hidden, count, dtype, device);
     if (!fresh.set(states)) return false;
     chains = std::move(fresh);
     return true;
@@ -96,11 +101,28 @@ void Rbm::sum_counts(const Rows& rows, const int64_t* order, int64_t count, Arra
     });
 }
 
-bool Rbm::refresh() {
-    int32_t nonfinite = 0;
-    run(TurnPanels{visibles, hiddens, weights_.data(), to_visible_.data(), to_hidden_.data(), &nonfinite, dtype,
-                   format});
-    return !nonfinite;
+// Whether values hold nothing but 0 and 1: on a GPU asked once, not batch by batch.
+bool Rbm::zero_one(const Rows& rows) const {
+    const int64_t cols = visibles;
+    int64_t count = rows.count, entries = 0;
+    if (rows.indptr) copy_memory({}, &entries, device, rows.indptr + count, sizeof entries);
+    const Array flag = words(1, device);
+    if (rows.indptr) {
+        const Array bits = words(bit_words(entries), device);
+        run(PackBits{1, entries, rows.data, entries, nullptr, bits.as<uint32_t>(), flag.as<int32_t>(), dtype}, device);
+    } else {
+        const Array bits = words(count * bit_words(cols), device);
+        run(PackBits{count, cols, rows.data, rows.row_stride, nullptr, bits.as<uint32_t>(), flag.as<int32_t>(), dtype},
+            device);
+    }
+    int32_t other = 0;
+    copy_memory({}, &other, device, flag.data(), sizeof other);
+    return !other;
+}
+
+void Rbm::refresh(int32_t* nonfinite) {
+    run(TurnPanels{visibles, hiddens, weights_.data(), to_visible_.data(), to_hidden_.data(), nonfinite, dtype, format},
+        device);
 }
 
 // The fused kernel where it knows the units; else the fields first, and then every segment by itself.
@@ -113,26 +135,26 @@ void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const voi
         p.sample = out.sample;
         p.bits = out.bits;
         p.log_partition = out.log_partition;
-        run(p);
+        run(p, device);
         return;
     }
     const int64_t size = element_size(dtype);
-    fields_.reserve(dtype, p.m * p.n + p.n);
+    fields_.reserve(dtype, p.m * p.n + p.n, device);
     const auto at = [&](const void* x, int64_t i) {
         return x ? static_cast<void*>(const_cast<char*>(static_cast<const char*>(x)) + i * size) : nullptr;
     };
     void* zeros = at(fields_.data(), p.m * p.n);
-    std::memset(zeros, 0, size_t(p.n * size));
+    clear_memory(device, zeros, size_t(p.n * size));
     HalfStep product = p;
     product.unit = Unit::gaussian;
     product.bias = zeros;
     product.scale = 1;
     product.ratio = -1;
     product.mean = fields_.data();
-    run(product);
+    run(product, device);
     void* sample = out.sample;
     if (out.bits && !sample) {
-        drawn_.reserve(dtype, p.m * p.n);
+        drawn_.reserve(dtype, p.m * p.n, device);
         sample = drawn_.data();
     }
     for (const Segment& s : layer.segments) {
@@ -159,12 +181,9 @@ void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const voi
         c.draw = p.draw;
         c.first_unit = uint32_t(s.begin);
         c.dtype = dtype;
-        run(c);
+        run(c, device);
     }
-    if (out.bits) {
-        int32_t other = 0;
-        run(PackBits{p.m, p.n, sample, p.n, nullptr, out.bits, &other, dtype});
-    }
+    if (out.bits) run(PackBits{p.m, p.n, sample, p.n, nullptr, out.bits, nullptr, dtype}, device);
 }
 
 void Rbm::hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
@@ -197,8 +216,8 @@ void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double sc
     p.format = format;
     Array plain;
     if (format == DType::i16 && !h.bits) {  // not on any path that has to be fast
-        plain = Array(dtype, panel_elements(dtype, hiddens, visibles));
-        run(TurnPanels{visibles, hiddens, weights_.data(), plain.data(), nullptr, nullptr, dtype, dtype});
+        plain = Array(dtype, panel_elements(dtype, hiddens, visibles), device);
+        run(TurnPanels{visibles, hiddens, weights_.data(), plain.data(), nullptr, nullptr, dtype, dtype}, device);
         p.weights = plain.data();
         p.format = dtype;
     }

@@ -13,13 +13,14 @@
 
 namespace unsupfast {
 
-// Rows of data: dense row-major or CSR, already in the machine's dtype.
+// Rows of data: dense row-major or CSR, in the machine's dtype and on its device.
 struct Rows {
     int64_t count = 0;
     const void* data = nullptr;
     int64_t row_stride = 0;  // dense
     const int64_t* indptr = nullptr;
     const int32_t* indices = nullptr;
+    bool zero_one = false;  // known to hold nothing else; asked for on a GPU alone
 
     Left left() const { return {data, row_stride, 1, indptr, indices}; }
 };
@@ -61,11 +62,12 @@ struct Diverged {
 
 class Rbm {
   public:
-    Rbm(Layer visible, Layer hidden, DType dtype, DType format);
+    Rbm(Layer visible, Layer hidden, DType dtype, DType format, Device device = {});
 
     const Layer visible, hidden;
     const int64_t visibles, hiddens;
     const DType dtype, format;
+    const Device device;  // of everything it holds; what comes in and goes out as values is on the CPU
 
     // weights: visibles x hiddens with any strides (in elements); log_variance may be null without Gaussian visibles.
     void set_parameters(const void* weights, int64_t row_stride, int64_t col_stride, const void* visible_bias,
@@ -91,23 +93,24 @@ class Rbm {
     // count x hiddens values; false if one is neither 0 nor 1 where it must be, and then nothing changes
     bool set_chains(const void* states, int64_t count);
 
-    // order[begin, end) are the rows to visit, in mini-batches of batch_size; weight (per row of `rows`) may
-    // be null. `tick` is called after every mini-batch with the rows done; returning false stops there.
-    // Returns what diverged, if anything did.
+    // order[0, count) are the rows to visit, in mini-batches of batch_size; weight (per row of `rows`) may
+    // be null; both on the CPU. `tick` is called after every mini-batch with the rows done; returning false stops
+    // there. Returns what diverged, if anything did.
     std::optional<Diverged> train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                   const TrainOptions& options, const std::function<bool(int64_t)>& tick);
 
-    // One layer given `count` states of the other. log_partition receives sum_j A(x_j) (the hidden part of the free
-    // energy). In format i16 bits meet the rounded weights; values meet the weights themselves. totals: what a
-    // row's counts add up to; null: 1, and without counts.
+    // One layer given `count` states of the other, all on the machine's device. log_partition receives sum_j A(x_j)
+    // (the hidden part of the free energy). In format i16 bits meet the rounded weights; values meet the weights
+    // themselves. totals: what a row's counts add up to; null: 1, and without counts.
     void hidden_given_visible(const Left& v, int64_t count, const Outputs& out, const Draw& draw,
                               const void* totals = nullptr);
     void visible_given_hidden(const Left& h, int64_t count, const Outputs& out, const Draw& draw,
                               const void* totals = nullptr);
     // The sums of the counts of rows of visible states, into totals (count values); nothing without counts.
     void sum_counts(const Rows& rows, const int64_t* order, int64_t count, Array& totals) const;
+    bool zero_one(const Rows& rows) const;
 
-    // `steps` alternations from v (count x visibles, updated in place); clamp (bytes, same shape or null)
+    // `steps` alternations from v (count x visibles on the CPU, updated in place); clamp (bytes, same shape or null)
     // marks entries that keep their value. mean receives the last conditional means. `tick` as in train.
     void gibbs(void* v, int64_t count, int64_t steps, const uint8_t* clamp, void* mean, uint64_t draw_seed,
                const std::function<bool(int64_t)>& tick);
@@ -131,13 +134,11 @@ class Rbm {
     template <class T>
     void add_fast();
     template <class T>
-    void make_fast(const TrainOptions&, WeightUpdate, const T* dv, const T* dh);
+    void make_fast(const TrainOptions&, WeightUpdate, const Array& dv, const Array& dh);
     template <class T>
     friend class Training;
-    template <class T>
-    void anneal_as(T*, int64_t, const double*, int64_t, const T*, double*, uint64_t,
-                   const std::function<bool(int64_t)>&);
-    bool refresh();  // derived weight layouts; false if a weight is not finite
+    // Derived weight layouts; *nonfinite (on the device) is set to 1 if a weight is not finite.
+    void refresh(int32_t* nonfinite);
     // The half-steps at inverse temperature `scale`; ratio as in HalfStep.
     void hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
                      const Draw& draw, const void* totals);
@@ -145,7 +146,9 @@ class Rbm {
                       const Draw& draw, const void* totals);
     void run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,
                   const Array& shape);
-    void set_log_variance(const void* log_variance);
+    void derive_variances();
+    // A copy of values on the CPU, or of `from` on the device, in `to`.
+    void upload(const Array& to, const void* from) const { copy_memory(device, to.data(), {}, from, to.bytes()); }
 
     Array weights_;                 // panels, visibles x hiddens, dtype: the master copy
     Array to_hidden_, to_visible_;  // panels of `format`; to_hidden_ only if format differs from dtype

@@ -1,152 +1,155 @@
 // Long chains from given states: Gibbs sampling and annealing.
-#include <algorithm>
-#include <cstring>
-
+#include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
 #include "rbm/rbm.h"
-#include "registry.h"
+#include "rbm/step.h"
 
 namespace unsupfast {
 namespace {
 
-// Visible states of chains that live in the caller's values, and are kept as bits while all are 0 or 1.
+// Visible states of chains that come from the caller's values on the CPU and go back there; they are kept as bits while
+// all are 0 or 1.
 class VisibleChains {
   public:
-    VisibleChains(const Rbm& r, void* values, int64_t count) : r_(r), values_(values), count_(count) {
-        if (!r.visible.binary()) return;
-        bits_.resize(size_t(count * bit_words(r.visibles)));
-        int32_t other = 0;
-        run(PackBits{count, r.visibles, values, r.visibles, nullptr, bits_.data(), &other, r.dtype});
-        if (other) bits_.clear();
+    VisibleChains(const Rbm& r, void* values, int64_t count, bool as_bits = true)
+        : r_(r), on_cpu_(values), count_(count) {
+        const int64_t V = r.visibles;
+        if (as_bits && r.visible.binary()) {
+            Array packed = words(count * bit_words(V), {});
+            int32_t other = 0;
+            run(PackBits{count, V, values, V, nullptr, packed.as<uint32_t>(), &other, r.dtype});
+            binary_ = !other;
+            if (binary_) store_ = words(count * bit_words(V), r.device);
+            if (binary_) copy_memory(r.device, store_.data(), {}, packed.data(), packed.bytes());
+        }
+        if (binary_) return;
+        store_ = Array(r.dtype, count * V, r.device);
+        copy_memory(r.device, store_.data(), {}, values, store_.bytes());
     }
-    bool binary() const { return !bits_.empty(); }
-    uint32_t* bits() { return binary() ? bits_.data() : nullptr; }
-    Left left() const { return binary() ? bit_rows(bits_.data(), r_.visibles) : Left{values_, r_.visibles, 1}; }
+    bool binary() const { return binary_; }
+    uint32_t* bits() { return binary_ ? store_.as<uint32_t>() : nullptr; }
+    void* values() { return binary_ ? nullptr : store_.data(); }
+    Left left() const {
+        return binary_ ? bit_rows(store_.as<uint32_t>(), r_.visibles) : Left{store_.data(), r_.visibles, 1};
+    }
     // Where a half-step leaves the next states.
-    Outputs next(void* mean) { return {mean, binary() ? nullptr : values_, bits(), nullptr}; }
+    Outputs next(void* mean) { return {mean, values(), bits(), nullptr}; }
     void write_back() const {
-        if (binary()) unpack_bits(bits_.data(), count_, r_.visibles, values_, r_.dtype);
+        if (!binary_) return copy_memory({}, on_cpu_, r_.device, store_.data(), store_.bytes());
+        const Array packed = words(count_ * bit_words(r_.visibles), {});
+        copy_memory({}, packed.data(), r_.device, store_.data(), packed.bytes());
+        unpack_bits(packed.as<uint32_t>(), count_, r_.visibles, on_cpu_, r_.dtype);
     }
 
   private:
     const Rbm& r_;
-    void* values_;
+    void* on_cpu_;
     int64_t count_;
-    std::vector<uint32_t> bits_;
+    bool binary_ = false;
+    Array store_;
 };
 
-// Entries that keep the value they have at first.
-template <class T>
+// Entries that keep the value they have at first. `values` is on the machine's device, the mask on the CPU.
 class Clamp {
   public:
-    Clamp(const uint8_t* mask, int64_t count, int64_t n, const T* values) : mask_(mask), count_(count), n_(n) {
-        if (mask) kept_.assign(values, values + count * n);
+    Clamp(const Rbm& r, const uint8_t* mask, int64_t n, const void* values) : n_(n) {
+        if (!mask) return;
+        mask_ = words(n / 4 + 1, r.device);
+        copy_memory(r.device, mask_.data(), {}, mask, size_t(n));
+        kept_ = Array(r.dtype, n, r.device);
+        copy_memory(r.device, kept_.data(), r.device, values, kept_.bytes());
     }
-    void hold(T* values) const {
+    explicit operator bool() const { return bool(mask_); }
+    void hold(void* values) const {
         if (!mask_ || !values) return;
-        for (int64_t i = 0; i < count_ * n_; ++i)
-            if (mask_[i]) values[i] = kept_[size_t(i)];
-    }
-    void hold(uint32_t* bits) const {
-        if (!mask_) return;
-        for (int64_t i = 0; i < count_; ++i)
-            for (int64_t j = 0; j < n_; ++j)
-                if (mask_[i * n_ + j]) {
-                    uint32_t& word = bits[i * bit_words(n_) + j / 32];
-                    const uint32_t bit = 1u << j % 32;
-                    word = kept_[size_t(i * n_ + j)] != T(0) ? word | bit : word & ~bit;
-                }
+        Elementwise p{};
+        p.f = Elementary::where;
+        p.extent[0] = p.extent[1] = p.extent[2] = 1;
+        p.extent[3] = n_;
+        p.condition = mask_.as<uint8_t>();
+        p.a = kept_.data();
+        p.b = p.y = values;
+        p.condition_stride[3] = p.a_stride[3] = p.b_stride[3] = 1;
+        p.dtype = kept_.dtype();
+        run(p, kept_.device());
     }
 
   private:
-    const uint8_t* mask_;
-    int64_t count_, n_;
-    std::vector<T> kept_;
+    int64_t n_;
+    Array mask_, kept_;  // the mask as bytes
 };
 
 }  // namespace
 
 void Rbm::gibbs(void* states, int64_t count, int64_t steps, const uint8_t* clamp, void* mean, uint64_t draw_seed,
                 const std::function<bool(int64_t)>& tick) {
-    by_dtype(dtype, [&]<class T>(T) {
-        T *values = static_cast<T*>(states), *means = static_cast<T*>(mean);
-        Array totals;
-        sum_counts({count, values, visibles}, nullptr, count, totals);
-        VisibleChains v(*this, values, count);
-        const Clamp<T> clamped(clamp, count, visibles, values);
-        States h(hidden, count, dtype);
-        for (int64_t s = 0; s < steps; ++s) {
-            const bool last = s + 1 == steps;
-            hidden_given_visible(v.left(), count, h.samples(), {draw_seed, uint32_t(s), kSampling + kHidden, 0},
-                                 totals.data());
-            visible_given_hidden(h.left(), count, v.next(last ? mean : nullptr),
-                                 {draw_seed, uint32_t(s), kSampling + kVisible, 0}, totals.data());
-            v.binary() ? clamped.hold(v.bits()) : clamped.hold(values);
-            if (last) clamped.hold(means);
-            if (!tick(s + 1)) break;
-        }
-        v.write_back();
-    });
-}
-
-void Rbm::anneal(void* v, int64_t count, const double* betas, int64_t n, const void* base_bias, double* log_weight,
-                 uint64_t draw_seed, const std::function<bool(int64_t)>& tick) {
-    by_dtype(dtype, [&]<class T>(T) {
-        anneal_as<T>(static_cast<T*>(v), count, betas, n, static_cast<const T*>(base_bias), log_weight, draw_seed,
-                     tick);
-    });
-}
-
-template <class T>
-void Rbm::anneal_as(T* values, int64_t count, const double* betas, int64_t n, const T* base_bias, double* log_weight,
-                    uint64_t draw_seed, const std::function<bool(int64_t)>& tick) {
     Array totals;
-    sum_counts({count, values, visibles}, nullptr, count, totals);
-    VisibleChains v(*this, values, count);
-    States h(hidden, count, dtype);
-    std::vector<T> log_z(static_cast<size_t>(count)), hidden_bias(static_cast<size_t>(hiddens)),
-        visible_bias(static_cast<size_t>(visibles));
-    const T *a = visible_bias_.as<T>(), *b = hidden_bias_.as<T>();
+    sum_counts({count, states, visibles}, nullptr, count, totals);
+    VisibleChains v(*this, states, count, !clamp);
+    const Clamp clamped(*this, clamp, count * visibles, v.values());
+    States h(hidden, count, dtype, device);
+    const Array means(dtype, steps > 0 && mean ? count * visibles : 0, device);
+    int64_t s = 0;
+    for (bool go_on = true; s < steps && go_on; ++s) {
+        const bool last = s + 1 == steps;
+        hidden_given_visible(v.left(), count, h.samples(), {draw_seed, uint32_t(s), kSampling + kHidden, 0},
+                             totals.data());
+        visible_given_hidden(h.left(), count, v.next(last && mean ? means.data() : nullptr),
+                             {draw_seed, uint32_t(s), kSampling + kVisible, 0}, totals.data());
+        clamped.hold(v.values());
+        go_on = tick(s + 1);
+    }
+    if (mean && steps > 0 && s == steps) {
+        clamped.hold(means.data());
+        copy_memory({}, mean, device, means.data(), means.bytes());
+    }
+    v.write_back();
+}
+
+void Rbm::anneal(void* v_on_cpu, int64_t count, const double* betas, int64_t n, const void* base_bias,
+                 double* log_weight, uint64_t draw_seed, const std::function<bool(int64_t)>& tick) {
+    Array totals;
+    sum_counts({count, v_on_cpu, visibles}, nullptr, count, totals);
+    VisibleChains v(*this, v_on_cpu, count);
+    States h(hidden, count, dtype, device);
+    const auto array = [&](int64_t size) { return Array(dtype, size, device); };
+    const Array log_z = array(count), at_hidden = array(hiddens), at_visible = array(visibles), part = array(visibles);
+    const Array base = array(visibles), shift = array(visibles), weights(DType::f64, count, device);
+    upload(base, base_bias);
+    copy_memory(device, weights.data(), {}, log_weight, weights.bytes());
     // Gaussian visibles keep mean and variance along the path; the other biases are interpolated
-    std::vector<T> base(base_bias, base_bias + visibles);
     for (const Segment& s : visible.segments)
-        if (s.unit == Unit::gaussian) std::copy(a + s.begin, a + s.end, base.begin() + s.begin);
-    // the states times the biases' difference along the path
-    const auto linear = [&](int64_t c) {
-        double sum = 0;
-        const auto add = [&](int64_t i, double x) { sum += x * double(a[i] - base[size_t(i)]); };
-        if (v.binary()) {
-            const uint32_t* row = v.bits() + c * bit_words(visibles);
-            for (int64_t w = 0; w < bit_words(visibles); ++w)
-                for (uint32_t m = row[w]; m; m &= m - 1) add(w * 32 + __builtin_ctz(m), 1);
-        } else {
-            for (int64_t i = 0; i < visibles; ++i) add(i, double(values[c * visibles + i]));
+        if (s.unit == Unit::gaussian) {
+            const int64_t at = s.begin * element_size(dtype);
+            copy_memory(device, base.as<char>() + at, device, visible_bias_.as<char>() + at,
+                        size_t(s.size() * element_size(dtype)));
         }
-        return sum;
-    };
+    each(Elementary::sub, visibles, visible_bias_, base.data(), 0, shift.data());
     for (int64_t t = 1; t < n; ++t) {
         const double from = betas[t - 1], to = betas[t];
         // The pre-activations x do not depend on the temperature: one product gives the weight's
         // A(to x) - A(from x) and the sample at `to`. At 0 there is nothing to scale by.
         const double scale = to > 0 ? to : from, ratio = to > 0 ? from / to : 0;
-        const double sign = to > 0 ? 1 : -1;
-        for (int64_t j = 0; j < hiddens; ++j) hidden_bias[size_t(j)] = T(scale) * b[j];
-        std::fill(log_z.begin(), log_z.end(), T(0));
+        each(Elementary::mul, hiddens, hidden_bias_, nullptr, scale, at_hidden.data());
+        clear_memory(device, log_z.data(), log_z.bytes());
         const uint32_t draw_step = uint32_t(t);
         Outputs out = to > 0 ? h.samples() : Outputs{};
         out.log_partition = log_z.data();
-        hidden_step(v.left(), count, hidden_bias.data(), scale, ratio, out,
+        hidden_step(v.left(), count, at_hidden.data(), scale, ratio, out,
                     {draw_seed, draw_step, kAnnealing + kHidden, 0}, totals.data());
-        for (int64_t c = 0; c < count; ++c)
-            log_weight[c] += sign * double(log_z[size_t(c)]) + (visible.gaussian() ? 0 : (to - from) * linear(c));
+        run(WeighAnnealed{count, visibles, v.left(), log_z.data(), shift.data(), to > 0 ? 1. : -1.,
+                          visible.gaussian() ? 0 : to - from, weights.as<double>(), dtype},
+            device);
         if (to > 0) {
-            for (int64_t i = 0; i < visibles; ++i)
-                visible_bias[size_t(i)] = T((1 - to) * double(base[size_t(i)]) + to * double(a[i]));
-            visible_step(h.left(), count, visible_bias.data(), to, v.next(nullptr),
+            each(Elementary::mul, visibles, visible_bias_, nullptr, to, at_visible.data());
+            each(Elementary::mul, visibles, base, nullptr, 1 - to, part.data());
+            each(Elementary::add, visibles, at_visible, part.data(), 0, at_visible.data());
+            visible_step(h.left(), count, at_visible.data(), to, v.next(nullptr),
                          {draw_seed, draw_step, kAnnealing + kVisible, 0}, totals.data());
         }
         if (!tick(t)) break;
     }
+    copy_memory({}, log_weight, device, weights.data(), weights.bytes());
     v.write_back();
 }
 

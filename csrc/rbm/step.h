@@ -1,57 +1,62 @@
-// How a gradient becomes a step: momentum, Adam, and the guards around them.
+// Passes over whole arrays that an update's guards and optimisers need, on any device.
 #pragma once
-#include <algorithm>
 #include <cmath>
 
-#include "kernels/optim/op.h"
-#include "rbm/rbm.h"
+#include "array.h"
+#include "kernels/elementwise/op.h"
+#include "kernels/penalty/op.h"
+#include "kernels/reduce/op.h"
+#include "registry.h"
 
 namespace unsupfast {
 
-// velocity = momentum velocity + rate gradient; parameter += velocity
-template <class T>
-void momentum_step(T* parameter, T* velocity, const T* gradient, int64_t n, double rate, double momentum) {
-    for (int64_t i = 0; i < n; ++i) {
-        velocity[i] = T(momentum) * velocity[i] + T(rate) * gradient[i];
-        parameter[i] += velocity[i];
-    }
+// y[0, n) = f of neighbours a and b; where b is null, of a and `number`. y may be a.
+inline void each(Elementary f, int64_t n, const Array& a, const void* b, double number, void* y) {
+    Elementwise p{};
+    p.f = f;
+    for (int64_t& e : p.extent) e = 1;
+    p.extent[kRank - 1] = n;
+    p.a = a.data();
+    p.b = b;
+    p.a_stride[kRank - 1] = 1;
+    p.b_stride[kRank - 1] = b ? 1 : 0;
+    p.number = number;
+    p.y = y;
+    p.dtype = a.dtype();
+    run(p, a.device());
 }
 
-// Kingma and Ba, ICLR 2015: up the gradient. `first` holds the first moment.
-template <class T>
-void adam_step(T* parameter, T* first, T* second, const T* gradient, int64_t n, const TrainOptions& o, double c1,
-               double c2, double factor) {
-    int32_t nonfinite = 0;
-    const Slice slice{n, parameter, gradient, first, second, 0};
-    run(Optimise{&slice, 1, Rule::adam, false, -o.learning_rate, o.momentum, o.second_decay, o.eps, c1, c2, factor, 0,
-                 &nonfinite, sizeof(T) == 8 ? DType::f64 : DType::f32});
+inline double squared_norm(const Array& x) {
+    const Array squares(x.dtype(), x.size(), x.device()), sum(x.dtype(), 1, x.device()), on_cpu(x.dtype(), 1);
+    each(Elementary::square, x.size(), x, nullptr, 0, squares.data());
+    run(Reduce{Reduction::sum, 1, x.size(), 1, squares.data(), 1, sum.data(), x.dtype()}, x.device());
+    copy_memory({}, on_cpu.data(), x.device(), sum.data(), sum.bytes());
+    return x.dtype() == DType::f64 ? on_cpu.as<double>()[0] : double(on_cpu.as<float>()[0]);
 }
 
-template <class T>
-double squared_norm(const T* x, int64_t n) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; ++i) sum += double(x[i]) * double(x[i]);
-    return sum;
-}
-
-// Scales the weights of hidden units whose norm is larger than `most` down to it.
-template <class T>
-void limit_norms(T* weights, int64_t visibles, int64_t hiddens, double most) {
-    for (int64_t p = 0; p < panels(hiddens); ++p) {
-        T* panel = weights + p * visibles * kPanel;
-        double sums[kPanel] = {};
-        for (int64_t i = 0; i < visibles; ++i)
-            for (int64_t c = 0; c < kPanel; ++c) sums[c] += double(panel[i * kPanel + c]) * panel[i * kPanel + c];
-        T factor[kPanel];
-        bool any = false;
-        for (int64_t c = 0; c < kPanel; ++c) {
-            const double norm = std::sqrt(sums[c]);
-            factor[c] = T(norm > most ? most / norm : 1);
-            any = any || norm > most;
-        }
-        for (int64_t i = 0; any && i < visibles; ++i)
-            for (int64_t c = 0; c < kPanel; ++c) panel[i * kPanel + c] *= factor[c];
-    }
+// Scales the weights (panels) of hidden units whose norm is larger than `most` down to it.
+inline void limit_norms(const Array& weights, int64_t visibles, int64_t hiddens, double most) {
+    const int64_t width = panels(hiddens) * kPanel;
+    const Array factor(weights.dtype(), width, weights.device()), limit(weights.dtype(), width, weights.device());
+    run(ColumnNorms{visibles, hiddens, weights.data(), factor.data(), weights.dtype()}, weights.device());
+    each(Elementary::sqrt, width, factor, nullptr, 0, factor.data());
+    each(Elementary::add, width, limit, nullptr, most, limit.data());
+    each(Elementary::div, width, limit, factor.data(), 0, factor.data());  // most / 0 is infinite: no limit
+    each(Elementary::minimum, width, factor, nullptr, 1, factor.data());
+    Elementwise p{};
+    p.f = Elementary::mul;
+    p.extent[0] = 1;
+    p.extent[1] = panels(hiddens);
+    p.extent[2] = visibles;
+    p.extent[3] = kPanel;
+    p.a = p.y = weights.data();
+    p.b = factor.data();
+    p.a_stride[1] = visibles * kPanel;
+    p.a_stride[2] = kPanel;
+    p.b_stride[1] = kPanel;
+    p.a_stride[3] = p.b_stride[3] = 1;
+    p.dtype = weights.dtype();
+    run(p, weights.device());
 }
 
 }  // namespace unsupfast

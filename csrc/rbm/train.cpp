@@ -1,8 +1,12 @@
 // Contrastive training, mini-batch by mini-batch: data rows, model rows, gradient, step.
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <stdexcept>
 
+#include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
+#include "kernels/optim/op.h"
 #include "rbm/minibatch.h"
 #include "rbm/rbm.h"
 #include "rbm/step.h"
@@ -18,28 +22,12 @@ constexpr double kActivityDecay = 0.99;  // of the sliding mean of hidden activi
 
 constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned shapes of double rectified units
 
-template <class T>
-bool all_finite(const T* x, int64_t n) {
-    T s = 0;
-    for (int64_t i = 0; i < n; ++i) s += x[i] * T(0);
-    return s == T(0);
-}
+constexpr double kNoBound = std::numeric_limits<double>::infinity();
 
-// Adds to `gradient` (gaps, then asymmetries) the derivatives of the log weights of double rectified units.
-template <class T>
-void add_shape_gradient(const Layer& layer, const T* states, int64_t count, const T* contrast, const T* shape,
-                        T* gradient) {
-    const int64_t n = layer.size();
-    for (const Segment& s : layer.segments) {
-        if (s.unit != Unit::drelu) continue;
-        for (int64_t b = 0; b < count; ++b)
-            for (int64_t j = s.begin; j < s.end; ++j) {
-                const T y = states[b * n + j], side = y < 0 ? T(-1) : T(1), width = T(1) + side * shape[n + j];
-                gradient[j] -= contrast[b] * side * y;
-                gradient[n + j] += contrast[b] * side * y * y / (2 * width * width);
-            }
-    }
-}
+constexpr int64_t kLook = 64;  // mini-batches on a GPU between two looks at what it says
+
+// What training may find not to be finite, in the order of the flags.
+constexpr const char* kTensors[] = {"weights", "visible biases", "hidden biases"};
 
 }  // namespace
 
@@ -58,60 +46,72 @@ class Training {
           counts(r.visible.has(Unit::multinomial)),
           rank(o.centering || o.sparsity_target >= 0),
           staged(o.adam || o.clip_norm > 0),
-          batch(r.visible, max_batch + model_rows, r.dtype),
-          activities(r.dtype, (max_batch + model_rows) * H),
-          contrast(size_t(max_batch + model_rows)),
-          share(contrast.size()),
-          bias_contrast(counts ? contrast.size() : 0),
-          dv(size_t(V)),
-          dh(size_t(H)),
-          dz(gaussian && o.learn_sigma ? size_t(V) : 0),
-          visible_dshape(o.learn_shape && r.visible.has(Unit::drelu) ? size_t(2 * V) : 0),
-          hidden_dshape(o.learn_shape && r.hidden.has(Unit::drelu) ? size_t(2 * H) : 0),
-          row_dot(size_t(V)),
-          rank_right(size_t(H)),
-          mean_h(size_t(H)),
-          offset_shift(size_t(V)),
-          row_scale(size_t(V)) {
-        if (!o.persistent || !hidden_dshape.empty()) of_data = States(r.hidden, max_batch, r.dtype);
-        if (o.persistent && levels > 1) tempered = States(r.visible, r.chains.count(), r.dtype);
-        if (o.centering) turned_step = Array(r.dtype, panel_elements(r.dtype, H, V));
+          batch(r.visible, max_batch + model_rows, r.dtype, r.device),
+          weights_of_rows(size_t(max_batch + model_rows)),
+          activities(array((max_batch + model_rows) * H)),
+          contrast(array(max_batch + model_rows)),
+          share(array(max_batch + model_rows)),
+          dv(array(V)),
+          dh(array(H)),
+          row_scale(array(V)),
+          row_dot(array(V)),
+          offset_shift(array(V)),
+          rank_right(array(H)),
+          mean_h(array(H)),
+          flags(words(3, r.device)) {
+        if (gaussian && o.learn_sigma) dz = array(V);
+        if (o.learn_shape && r.visible.has(Unit::drelu)) visible_dshape = array(2 * V);
+        if (o.learn_shape && r.hidden.has(Unit::drelu)) hidden_dshape = array(2 * H);
+        if (counts) bias_contrast = array(contrast.size());
+        if (!o.persistent || hidden_dshape) of_data = States(r.hidden, max_batch, r.dtype, r.device);
+        if (o.persistent && levels > 1) tempered = States(r.visible, r.chains.count(), r.dtype, r.device);
+        if (o.centering) turned_step = array(panel_elements(r.dtype, H, V));
         if (staged) {
-            gradient = Array(r.dtype, r.weights_.size());
-            before = Array(r.dtype, r.weights_.size());
+            gradient = array(r.weights_.size());
+            before = array(r.weights_.size());
         }
         if (o.adam) {
-            r.second.reserve(r.dtype, r.velocity.size());
-            r.bias_second.reserve(r.dtype, r.bias_velocity.size());
+            r.second.reserve(r.dtype, r.velocity.size(), r.device);
+            r.bias_second.reserve(r.dtype, r.bias_velocity.size(), r.device);
         }
     }
 
-    // The mini-batch of `count` rows at `order`. False: stopped, nothing learned.
-    bool update(const Rows& rows, const int64_t* order, int64_t count, const T* weight,
+    // The mini-batch of `count` rows at `order`, which is on_device too. False: stopped, nothing learned.
+    bool update(const Rows& rows, const int64_t* order, const int64_t* on_device, int64_t count, const T* weight,
                 const std::function<bool()>& go_on) {
         B = count;
         C = o.persistent ? model_rows : B;
         if (!weigh(order, weight)) return true;  // a batch of zero weight teaches nothing
-        batch.gather(rows, order, B);
+        batch.gather(rows, on_device, B);
         r.sum_counts(rows, order, B, totals);
         if (!data_rows() || !model_rows_by_gibbs(go_on)) return false;
         batch.finish(C);
         bias_gradients();
-        if (rank) correct();
         weights_and_step();
         r.step += uint64_t(o.k) + 1;
         return true;
     }
 
-    // What stopped being finite, or null.
-    const char* diverged() {
-        if (!r.refresh()) return "weights";
-        if (!all_finite(r.visible_bias_.template as<T>(), V)) return "visible biases";
-        if (!all_finite(r.hidden_bias_.template as<T>(), H)) return "hidden biases";
+    // What stopped being finite, or null. A GPU is asked now and then, and when training ends (`last`).
+    const char* diverged(bool last) {
+        r.refresh(flag(0));
+        if (r.device.is_gpu() && !last && ++unseen < kLook) return nullptr;
+        unseen = 0;
+        int32_t found[3];
+        copy_memory({}, found, r.device, flags.data(), sizeof found);
+        for (int i = 0; i < 3; ++i)
+            if (found[i]) return kTensors[i];
         return nullptr;
     }
 
   private:
+    Array array(int64_t n) const { return Array(r.dtype, n, r.device); }
+    int32_t* flag(int i) const { return flags.as<int32_t>() + i; }
+    template <class P>
+    void run(const P& p) {
+        unsupfast::run(p, r.device);
+    }
+
     // Draws of a purpose; false if there are none left to give.
     bool draw(Stream stream, int k, int64_t n, Draw& d) {
         d = Draw{r.seed, uint32_t(r.step + uint64_t(k)), stream, 0};
@@ -121,12 +121,17 @@ class Training {
     // Weights of rows in the contrast. It is summed unnormalised, which keeps sums over unweighted binary units exact,
     // and scaled by 1 / total where a gradient is finished.
     bool weigh(const int64_t* order, const T* weight) {
+        if (!weight && total == T(B) && weighed == C) return true;  // as in the batch before
+        std::vector<T>& w = weights_of_rows;
         total = 0;
-        for (int64_t b = 0; b < B; ++b) total += share[size_t(b)] = weight ? weight[order[b]] : T(1);
+        for (int64_t b = 0; b < B; ++b) total += w[size_t(b)] = weight ? weight[order[b]] : T(1);
         if (!(total > 0)) return false;
-        for (int64_t b = 0; b < B; ++b) contrast[size_t(b)] = share[size_t(b)];
         for (int64_t c = 0; c < C; ++c)
-            contrast[size_t(B + c)] = o.persistent ? -total / T(o.balanced ? C : B) : -share[size_t(c)];
+            w[size_t(B + c)] = o.persistent ? -total / T(o.balanced ? C : B) : -w[size_t(c)];
+        copy_memory(r.device, contrast.data(), {}, w.data(), size_t(B + C) * sizeof(T));
+        for (int64_t b = 0; b < B; ++b) w[size_t(b)] /= total;
+        copy_memory(r.device, share.data(), {}, w.data(), size_t(B) * sizeof(T));
+        weighed = weight ? -1 : C;
         return true;
     }
 
@@ -137,14 +142,22 @@ class Training {
             if (!draw(kPositive, 0, B * H, positive)) return false;
             out = of_data.samples();
         }
-        out.mean = activities.as<T>();
+        out.mean = activities.data();
         r.hidden_given_visible(batch.data(), B, out, positive, totals.data());
-        if (!hidden_dshape.empty()) {
-            std::fill(hidden_dshape.begin(), hidden_dshape.end(), T(0));
-            add_shape_gradient(r.hidden, static_cast<const T*>(of_data.values()), B, contrast.data(),
-                               r.hidden_shape.as<T>(), hidden_dshape.data());
+        if (hidden_dshape) {
+            hidden_dshape.zero();
+            add_shape_gradient(r.hidden, of_data.values(), B, contrast.as<T>(), r.hidden_shape, hidden_dshape);
         }
         return true;
+    }
+
+    // Derivatives of the log weights of double rectified units, the rows as `weight` says.
+    void add_shape_gradient(const Layer& layer, const void* states, int64_t count, const T* weight, const Array& shape,
+                            const Array& by_shape) {
+        for (const Segment& s : layer.segments)
+            if (s.unit == Unit::drelu)
+                run(ShapeGradient{count, layer.size(), s.begin, s.end, states, weight, shape.data(), 1 / double(total),
+                                  by_shape.data(), r.dtype});
     }
 
     bool model_rows_by_gibbs(const std::function<bool()>& go_on) {
@@ -157,7 +170,7 @@ class Training {
     bool gibbs(const std::function<bool()>& go_on) {
         States& chain = o.persistent ? r.chains : of_data;
         for (int k = 1; k <= o.k; ++k) {
-            const bool last = k == o.k, keep = !last || o.persistent || !hidden_dshape.empty();
+            const bool last = k == o.k, keep = !last || o.persistent || hidden_dshape;
             Draw of_visibles{}, of_hiddens{};
             if (!draw(kVisible, k, C * V, of_visibles)) return false;
             r.visible_given_hidden(chain.left(), C, batch.model(last), of_visibles, model_totals());
@@ -187,30 +200,31 @@ class Training {
 
     void bias_gradients() {
         run(ColumnSum{B + C, V, batch.all(), contrast.data(), 0, dv.data(), r.dtype});
-        if (counts)  // a hidden bias counts as often as the row does
+        if (counts)  // a hidden bias counts as often as the row does; on the CPU
             for (int64_t b = 0; b < B + C; ++b)
-                bias_contrast[size_t(b)] = contrast[size_t(b)] * (b < B ? totals.as<T>()[b] : model_totals()[b - B]);
+                bias_contrast.as<T>()[b] = contrast.as<T>()[b] * (b < B ? totals.as<T>()[b] : model_totals()[b - B]);
         const Left h{activities.data(), H, 1};
         run(ColumnSum{B + C, H, h, counts ? bias_contrast.data() : contrast.data(), 0, dh.data(), r.dtype});
-        for (T& g : dh) g /= total;
-        for (int64_t i = 0; i < V; ++i) {
-            row_scale[size_t(i)] = (gaussian ? r.precision_.as<T>()[i] : T(1)) / total;
-            dv[size_t(i)] *= row_scale[size_t(i)];
-        }
-    }
-
-    // Centring and sparsity: corrections of rank one or two.
-    void correct() {
-        for (int64_t b = 0; b < B; ++b) share[size_t(b)] /= total;
-        run(ColumnSum{B, H, Left{activities.data(), H, 1}, share.data(), 0, mean_h.data(), r.dtype});
-        const T decay = r.step == 0 ? T(0) : T(kActivityDecay);
-        T* q = r.hidden_offset.template as<T>();
-        for (int64_t j = 0; j < H; ++j) {
-            q[j] = decay * q[j] + (1 - decay) * mean_h[size_t(j)];
-            const T push = o.sparsity_target >= 0 ? T(o.sparsity_cost) * (T(o.sparsity_target) - q[j]) : T(0);
-            rank_right[size_t(j)] = (o.centering ? dh[size_t(j)] : T(0)) - push;
-            dh[size_t(j)] += push;
-        }
+        if (rank) run(ColumnSum{B, H, h, share.data(), 0, mean_h.data(), r.dtype});
+        ContrastGradient g{};
+        g.visibles = V;
+        g.hiddens = H;
+        g.dv = dv.data();
+        g.dh = dh.data();
+        g.precision = gaussian ? r.precision_.data() : nullptr;
+        g.hidden_mean = rank ? mean_h.data() : nullptr;
+        g.visible_offset = r.visible_offset.data();
+        g.hidden_offset = r.hidden_offset.data();
+        g.row_scale = row_scale.data();
+        g.offset_shift = offset_shift.data();
+        g.rank_right = rank_right.data();
+        g.total = total;
+        g.decay = r.step == 0 ? 0 : kActivityDecay;
+        g.target = o.sparsity_target;
+        g.cost = o.sparsity_cost;
+        g.centred = o.centering;
+        g.dtype = r.dtype;
+        run(g);
     }
 
     WeightUpdate weight_update() {
@@ -225,8 +239,6 @@ class Training {
         u.velocity = o.momentum != 0 || o.centering ? r.velocity.data() : nullptr;
         u.row_scale = row_scale.data();
         if (rank) {
-            for (int64_t i = 0; i < V; ++i)
-                offset_shift[size_t(i)] = r.visible_offset.as<T>()[i] * (gaussian ? r.precision_.as<T>()[i] : T(1));
             u.left[0] = offset_shift.data();
             u.right[0] = rank_right.data();
         }
@@ -234,7 +246,7 @@ class Training {
             u.left[1] = dv.data();
             u.right[1] = r.hidden_offset.data();
         }
-        u.row_dot = dz.empty() ? nullptr : row_dot.data();
+        u.row_dot = dz ? row_dot.data() : nullptr;
         u.rate = o.learning_rate;
         u.momentum = o.momentum;
         u.l2 = o.l2;
@@ -247,66 +259,112 @@ class Training {
     void weights_and_step() {
         const WeightUpdate u = weight_update();
         if (staged) {  // the gradient by itself, so that all of it is known before a step is made
-            std::memcpy(before.data(), r.weights_.data(), size_t(before.size()) * sizeof(T));
+            copy(before, r.weights_);
             WeightUpdate only = u;
             only.velocity = gradient.data();
             only.rate = 1;
             only.momentum = 0;
             run(only);
-            std::memcpy(r.weights_.data(), before.data(), size_t(before.size()) * sizeof(T));
+            copy(r.weights_, before);
         } else {
             run(u);
         }
-        if (!dz.empty()) variance_gradient();
+        if (dz) variance_gradient();
         shape_gradients();
 
         double factor = 1;
         if (o.clip_norm > 0) {
-            double sum = squared_norm(gradient.as<T>(), gradient.size());
-            for (const auto* part : {&dv, &dh, &dz, &visible_dshape, &hidden_dshape})
-                sum += squared_norm(part->data(), int64_t(part->size()));
+            double sum = 0;
+            for (const Array* part : {&gradient, &dv, &dh, &dz, &visible_dshape, &hidden_dshape})
+                if (*part) sum += squared_norm(*part);
             factor = std::min(1.0, o.clip_norm / std::sqrt(sum));
         }
         ++r.updates;
         if (staged)
-            step(r.weights_, r.velocity.template as<T>(), r.second.template as<T>(), gradient.as<T>(), gradient.size(),
+            step({{&r.weights_, &gradient, 0, 0, gradient.size(), -kNoBound, kNoBound, flag(0)}}, r.velocity, r.second,
                  factor);
-        if (o.max_norm > 0) limit_norms(r.weights_.template as<T>(), V, H, o.max_norm);
+        if (o.max_norm > 0) limit_norms(r.weights_, V, H, o.max_norm);
 
         // biases, log variances and shapes follow each other in bias_velocity
-        int64_t at = 0;
-        const auto small = [&](Array& parameter, std::vector<T>& g, int64_t room) {
-            if (!g.empty())
-                step(parameter, r.bias_velocity.template as<T>() + at,
-                     o.adam ? r.bias_second.template as<T>() + at : nullptr, g.data(), int64_t(g.size()), factor);
-            at += room;
+        std::vector<Part> parts{{&r.visible_bias_, &dv, 0, 0, V, -kNoBound, kNoBound, flag(1)},
+                                {&r.hidden_bias_, &dh, 0, V, H, -kNoBound, kNoBound, flag(2)}};
+        if (dz) parts.push_back({&r.log_variance_, &dz, 0, V + H, V, kMinLogVariance, kMaxLogVariance});
+        const auto shape = [&](Array& p, const Array& g, int64_t at, int64_t n) {
+            if (!g) return;
+            parts.push_back({&p, &g, 0, at, n, -kMaxGap, kMaxGap});
+            parts.push_back({&p, &g, n, at + n, n, -kMaxAsymmetry, kMaxAsymmetry});
         };
-        small(r.visible_bias_, dv, V);
-        small(r.hidden_bias_, dh, H);
+        shape(r.visible_shape, visible_dshape, 2 * V + H, V);
+        shape(r.hidden_shape, hidden_dshape, 4 * V + H, H);
+        step(parts, r.bias_velocity, r.bias_second, factor);
         if (o.centering) follow_offsets();
-        small(r.log_variance_, dz, V);
-        small(r.visible_shape, visible_dshape, 2 * V);
-        small(r.hidden_shape, hidden_dshape, 2 * H);
-        bound();
-        if (o.fast_rate > 0) r.template make_fast<T>(o, u, dv.data(), dh.data());
+        if (dz) r.derive_variances();
+        if (o.fast_rate > 0) r.template make_fast<T>(o, u, dv, dh);
     }
 
-    // One parameter's step up its gradient times `factor`.
-    void step(Array& parameter, T* first, T* second, const T* g, int64_t n, double factor) {
-        if (o.adam) {
-            const double c1 = 1 - std::pow(o.momentum, double(r.updates));
-            const double c2 = 1 - std::pow(o.second_decay, double(r.updates));
-            adam_step(parameter.as<T>(), first, second, g, n, o, c1, c2, factor);
-        } else {
-            momentum_step(parameter.as<T>(), first, g, n, o.learning_rate * factor, o.momentum);
+    // Numbers [first, first + n) of a parameter and its gradient; their moments are numbers `at` and on of others.
+    struct Part {
+        Array* parameter;
+        const Array* gradient;
+        int64_t first, at, n;
+        double low, high;
+        int32_t* nonfinite = nullptr;
+    };
+
+    // A step up the gradients times `factor`.
+    void step(const std::vector<Part>& parts, const Array& first, const Array& second, double factor) {
+        if (!o.adam) {
+            MomentumStep m{};
+            for (const Part& p : parts)
+                m.slices[m.count++] = {p.n,
+                                       p.parameter->template as<T>() + p.first,
+                                       first.as<T>() + p.at,
+                                       p.gradient->template as<T>() + p.first,
+                                       p.low,
+                                       p.high,
+                                       p.nonfinite};
+            m.rate = o.learning_rate * factor;
+            m.momentum = o.momentum;
+            m.dtype = r.dtype;
+            return run(m);
+        }
+        // Kingma and Ba, ICLR 2015; the rule steps down, so the rate is negative
+        const double c1 = 1 - std::pow(o.momentum, double(r.updates));
+        const double c2 = 1 - std::pow(o.second_decay, double(r.updates));
+        for (const Part& p : parts) {
+            const Slice slice{p.n,
+                              p.parameter->template as<T>() + p.first,
+                              p.gradient->template as<T>() + p.first,
+                              first.as<T>() + p.at,
+                              second.as<T>() + p.at,
+                              0};
+            run(Optimise{&slice, 1, Rule::adam, false, -o.learning_rate, o.momentum, o.second_decay, o.eps, c1, c2,
+                         factor, 0, p.nonfinite ? p.nonfinite : flag(1), r.dtype});
+            if (p.high == kNoBound) continue;
+            const auto bound = [&](Elementary f, double number) {
+                Elementwise e{};
+                e.f = f;
+                e.extent[0] = e.extent[1] = e.extent[2] = 1;
+                e.extent[3] = p.n;
+                e.a = e.y = p.parameter->template as<T>() + p.first;
+                e.a_stride[3] = 1;
+                e.number = number;
+                e.dtype = r.dtype;
+                run(e);
+            };
+            bound(Elementary::maximum, p.low);
+            bound(Elementary::minimum, p.high);
         }
     }
 
+    void copy(const Array& to, const Array& from) {
+        copy_memory(r.device, to.data(), r.device, from.data(), to.bytes());
+    }
     // In centred form the biases follow the weights, a_centred = a + W lambda, by the step made on these.
     void follow_offsets() {
         const Array* made = &r.velocity;
         if (o.adam) {
-            for (int64_t i = 0; i < before.size(); ++i) before.as<T>()[i] = r.weights_.as<T>()[i] - before.as<T>()[i];
+            each(Elementary::sub, before.size(), r.weights_, before.data(), 0, before.data());
             made = &before;
         }
         run(TurnPanels{V, H, made->data(), turned_step.data(), nullptr, nullptr, r.dtype, r.dtype});
@@ -315,49 +373,23 @@ class Training {
         run(Gemm{1, H, V, Left{offset_shift.data()}, made->data(), r.hidden_bias_.data(), H, -1, 1, r.dtype, r.dtype});
     }
 
-    // d log p / d log sigma^2 = E[(v - a)^2] / (2 sigma^2) - E[v W h] / sigma^2, data minus model
     void variance_gradient() {
-        std::fill(dz.begin(), dz.end(), T(0));
-        const T* a = r.visible_bias_.template as<T>();
-        for (const Segment& s : r.visible.segments) {
-            if (s.unit != Unit::gaussian) continue;
-            for (int64_t b = 0; b < B + C; ++b)
-                for (int64_t i = s.begin; i < s.end; ++i) {
-                    const T d = batch.values()[b * V + i] - a[i];
-                    dz[size_t(i)] += contrast[size_t(b)] * d * d;
-                }
-            for (int64_t i = s.begin; i < s.end; ++i)
-                dz[size_t(i)] = row_scale[size_t(i)] * (dz[size_t(i)] / 2 - row_dot[size_t(i)]);
-        }
+        dz.zero();
+        for (const Segment& s : r.visible.segments)
+            if (s.unit == Unit::gaussian)
+                run(VarianceGradient{B + C, V, s.begin, s.end, batch.values(), r.visible_bias_.data(), contrast.data(),
+                                     row_scale.data(), row_dot.data(), dz.data(), r.dtype});
     }
 
     void shape_gradients() {
-        if (!visible_dshape.empty()) {
-            std::fill(visible_dshape.begin(), visible_dshape.end(), T(0));
-            add_shape_gradient(r.visible, batch.values(), B + C, contrast.data(), r.visible_shape.as<T>(),
-                               visible_dshape.data());
+        if (visible_dshape) {
+            visible_dshape.zero();
+            add_shape_gradient(r.visible, batch.values(), B + C, contrast.as<T>(), r.visible_shape, visible_dshape);
         }
-        if (!hidden_dshape.empty()) {
+        if (hidden_dshape) {
             const States& chain = o.persistent ? r.chains : of_data;
-            add_shape_gradient(r.hidden, static_cast<const T*>(chain.values((levels - 1) * C)), C, contrast.data() + B,
-                               r.hidden_shape.as<T>(), hidden_dshape.data());
-        }
-        for (T& g : visible_dshape) g /= total;
-        for (T& g : hidden_dshape) g /= total;
-    }
-
-    // Keeps variances and shapes where they make sense.
-    void bound() {
-        const auto clamp = [](T* x, size_t n, double low, double high) {
-            for (size_t i = 0; i < n; ++i) x[i] = std::clamp(x[i], T(low), T(high));
-        };
-        clamp(r.log_variance_.template as<T>(), dz.size(), kMinLogVariance, kMaxLogVariance);
-        if (!dz.empty()) r.set_log_variance(nullptr);
-        for (const auto& [shape, gradient] :
-             {std::pair(&r.visible_shape, &visible_dshape), std::pair(&r.hidden_shape, &hidden_dshape)}) {
-            const size_t n = gradient->size() / 2;
-            clamp(shape->template as<T>(), n, -kMaxGap, kMaxGap);
-            clamp(shape->template as<T>() + n, n, -kMaxAsymmetry, kMaxAsymmetry);
+            add_shape_gradient(r.hidden, chain.values((levels - 1) * C), C, contrast.as<T>() + B, r.hidden_shape,
+                               hidden_dshape);
         }
     }
 
@@ -366,16 +398,20 @@ class Training {
     const int64_t V, H, levels, model_rows;
     const bool gaussian, counts, rank, staged;
     Minibatch<T> batch;
-    Array activities;  // hidden means, in the order of the batch's rows
-    States of_data;    // hidden samples, where chains start from the data
-    States tempered;   // visible states at every temperature
-    Array totals;      // of the data's counts
-    std::vector<T> contrast, share, bias_contrast;
-    std::vector<T> dv, dh, dz, visible_dshape, hidden_dshape;  // gradients
-    std::vector<T> row_dot, rank_right, mean_h, offset_shift, row_scale;
+    std::vector<T> weights_of_rows;
+    Array activities;                                 // hidden means, in the order of the batch's rows
+    Array contrast, share, bias_contrast;             // weights of rows: in the gradient; of the data, adding up to 1
+    Array dv, dh, dz, visible_dshape, hidden_dshape;  // gradients
+    Array row_scale, row_dot, offset_shift, rank_right, mean_h;
+    Array flags;      // int32_t for each of kTensors
+    States of_data;   // hidden samples, where chains start from the data
+    States tempered;  // visible states at every temperature
+    Array totals;     // of the data's counts
     Array turned_step, gradient, before;
     int64_t B = 0, C = 0;  // rows of data and of the model
     T total = 0;           // weight of the rows of data
+    int64_t weighed = -1;  // the C that `contrast` was last made for without sample weights
+    int64_t unseen = 0;    // batches since the flags were looked at
 };
 
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
@@ -383,11 +419,24 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
     return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
         Training<T> training(*this, o, std::min(o.batch_size, std::max<int64_t>(count, 1)));
         if (o.fast_rate > 0) prepare_fast();
+        Array uploaded;  // the order, as 64-bit numbers
+        Rows data = rows;
+        const int64_t* on_device = order;
+        if (device.is_gpu()) {
+            if (o.uniforms || !o.temperatures.empty())
+                throw std::invalid_argument("parallel tempering and given random numbers need device='cpu'");
+            uploaded = Array(DType::f64, count, device);
+            upload(uploaded, order);
+            on_device = uploaded.as<int64_t>();
+            data.zero_one = visible.binary() && zero_one(rows);
+        }
         for (int64_t first = 0; first < count; first += o.batch_size) {
             const int64_t B = std::min(o.batch_size, count - first);
             const auto go_on = [&] { return tick(first); };
-            if (!training.update(rows, order + first, B, static_cast<const T*>(weight), go_on)) break;
-            if (const char* tensor = training.diverged()) return Diverged{first / o.batch_size, tensor};
+            if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight), go_on))
+                break;
+            if (const char* tensor = training.diverged(first + B == count))
+                return Diverged{first / o.batch_size, tensor};
             if (!tick(first + B)) break;
         }
         return std::nullopt;
@@ -405,42 +454,47 @@ void Rbm::exchange() {
 }
 
 void Rbm::prepare_fast() {
-    fast.reserve(dtype, weights_.size());
-    fast_bias.reserve(dtype, visibles + hiddens);
-    sampling_weights_.reserve(dtype, weights_.size());
-    if (format != dtype) sampling_to_hidden_.reserve(format, to_hidden_.size());
-    sampling_to_visible_.reserve(format, to_visible_.size());
-    sampling_visible_bias_.reserve(dtype, visibles);
-    sampling_hidden_bias_.reserve(dtype, hiddens);
+    const auto reserve = [&](Array& a, DType t, int64_t n) { a.reserve(t, n, device); };
+    reserve(fast, dtype, weights_.size());
+    reserve(fast_bias, dtype, visibles + hiddens);
+    reserve(sampling_weights_, dtype, weights_.size());
+    if (format != dtype) reserve(sampling_to_hidden_, format, to_hidden_.size());
+    reserve(sampling_to_visible_, format, to_visible_.size());
+    reserve(sampling_visible_bias_, dtype, visibles);
+    reserve(sampling_hidden_bias_, dtype, hiddens);
     by_dtype(dtype, [&]<class T>(T) { add_fast<T>(); });
 }
 
 // The parameters that the model's chains are sampled with: the slow ones and the fast ones.
 template <class T>
 void Rbm::add_fast() {
-    const auto sum = [](Array& to, const Array& a, const T* b) {
-        for (int64_t i = 0; i < a.size(); ++i) to.as<T>()[i] = a.as<T>()[i] + b[i];
-    };
+    const auto sum = [](Array& to, const Array& a, const T* b) { each(Elementary::add, a.size(), a, b, 0, to.data()); };
     sum(sampling_weights_, weights_, fast.as<T>());
     sum(sampling_visible_bias_, visible_bias_, fast_bias.as<T>());
     sum(sampling_hidden_bias_, hidden_bias_, fast_bias.as<T>() + visibles);
     exchange();
-    refresh();
+    refresh(nullptr);
     exchange();
 }
 
 template <class T>
-void Rbm::make_fast(const TrainOptions& o, WeightUpdate u, const T* dv, const T* dh) {
+void Rbm::make_fast(const TrainOptions& o, WeightUpdate u, const Array& dv, const Array& dh) {
     u.weights = sampling_weights_.data();  // what becomes of it is not needed: add_fast makes it anew
     u.velocity = fast.data();
     u.row_dot = nullptr;
     u.rate = o.fast_rate;
     u.momentum = o.fast_decay;
     u.l2 = u.l1 = 0;
-    run(u);
+    run(u, device);
     T* f = fast_bias.as<T>();
-    for (int64_t i = 0; i < visibles; ++i) f[i] = T(o.fast_decay) * f[i] + T(o.fast_rate) * dv[i];
-    for (int64_t j = 0; j < hiddens; ++j) f[visibles + j] = T(o.fast_decay) * f[visibles + j] + T(o.fast_rate) * dh[j];
+    MomentumStep m{};
+    m.slices[0] = {visibles, nullptr, f, dv.data(), 0, 0, nullptr};
+    m.slices[1] = {hiddens, nullptr, f + visibles, dh.data(), 0, 0, nullptr};
+    m.count = 2;
+    m.rate = o.fast_rate;
+    m.momentum = o.fast_decay;
+    m.dtype = dtype;
+    run(m, device);
     add_fast<T>();
 }
 

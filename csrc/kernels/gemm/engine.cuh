@@ -6,28 +6,10 @@
 // With FMA every output is one chain of multiply-adds in the order of k, on the tensor cores one of products
 // of depth 16: results do not depend on the size of the tiles, and two runs agree bitwise.
 #pragma once
-#include "cuda/device.h"
-#include "kernels/gemm/tiles.h"
+#include "kernels/gemm/hopper.cuh"
+#include "kernels/gemm/operands.cuh"
 
 namespace unsupfast::cuda {
-
-// Buffers of launch.scratch that kernels use, all on the same stream.
-enum Scratch : int { kPartialScratch = 0 };
-
-// The right operand, k x n: panels of the format (gemm/op.h), or the values themselves, row-major, row k times
-// k_scale[k] where that is not null.
-struct Right {
-    const void* data;
-    bool is_panels;
-    bool is_fixed = false;   // panels in 16-bit fixed point
-    int64_t row_stride = 0;  // of values
-    const void* k_scale = nullptr;
-};
-
-inline Right right_panels(const void* data, DType format) { return {data, true, format == DType::i16}; }
-inline Right right_values(const void* data, int64_t row_stride, const void* k_scale) {
-    return {data, false, false, row_stride, k_scale};
-}
 
 // Element (k, column c) of a panel in 16-bit fixed point.
 __device__ __forceinline__ float fixed_value(const char* panel, int64_t k, int c) {
@@ -192,7 +174,14 @@ class RightStage {
                     continue;
                 }
             if (b_.is_panels) {
-                staged_[i] = static_cast<const Word*>(b_.data)[at];
+                if constexpr (F::kPair == 2) {
+                    const auto* from =
+                        static_cast<const uint16_t*>(b_.data) + (n0_ / kPanel + panel(i)) * panel_stride_ * 2;
+                    const int c = int(threadIdx.x) % 32;
+                    staged_[i] = from[swizzled(k0 + k, c)] | uint32_t(from[swizzled(k0 + k + 1, c)]) << 16;
+                } else {
+                    staged_[i] = static_cast<const Word*>(b_.data)[at];
+                }
                 continue;
             }
             const Value* from = static_cast<const Value*>(b_.data) + at;
@@ -226,6 +215,9 @@ class RightStage {
 //   T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4])   columns b + 8 w of the panel
 //   bool wants_row_sums()
 //   void row_sum(int64_t row, int64_t panel, T)                the sum of what it returned for the row's panel
+// It may have a load(row, panel, b) whose result comes in as a further argument; and, to write words of bits, after
+// that a uint32_t& in which it sets those of its four columns, bool wants_words(), and
+//   void store_word(int64_t row, int64_t panel, uint32_t)      the bits of all the panel's columns
 // It runs in a loop that is not unrolled, over a copy of the sums that can be indexed (the compiler puts it
 // in local memory): dozens of copies of the epilogue would take minutes to compile and overflow the
 // instruction cache, while the copy costs less than one step of the main loop.
@@ -271,10 +263,9 @@ class Accumulators<Tile<Fma<T>, kSide>> {
         for (int i = 0; i < Tile::thread_panels * kRows; ++i) {
             const int64_t row = m0 + Map::row(t, i % kRows), panel = n0 / kPanel + Map::panel(t, i / kRows);
             const bool inside = row < m && panel < panel_count(n);
-            T term = inside ? epilogue(row, panel, Map::b(t), kept[i]) : T(0);
-            if (!epilogue.wants_row_sums()) continue;
-            term = sum_lanes<8>(term);
-            if (inside && Map::b(t) == 0) epilogue.row_sum(row, panel, term);
+            RowEnd<T> end;
+            if (inside) end.add(epilogue, row, panel, Map::b(t), kept[i], load_for(epilogue, row, panel, Map::b(t)));
+            end.template finish<8>(epilogue, row, panel, inside && Map::b(t) == 0);
         }
     }
 
@@ -321,17 +312,17 @@ class Accumulators<Tile<Bf16, kSide>> {
         for (int i = 0; i < Tile::warp_frags * 4; ++i)
 #pragma unroll
             for (int w = 0; w < 4; ++w) kept[i][w] = sum_[i / 4][w][i % 4];
-        float term = 0;
+        RowEnd<float> end;
 #pragma unroll 1
         for (int i = 0; i < Tile::warp_frags * 4; ++i) {
             const int odd = i % 2;
             const int64_t row = m0 + Map::row(warp, i / 4) + frag_row(lane, i / 2 % 2);
             const bool inside = row < m && panel < panel_count(n);
-            if (inside) term += epilogue(row, panel, frag_column(lane, odd), kept[i]);
-            if (!odd || !epilogue.wants_row_sums()) continue;
-            term = sum_lanes<4>(term);
-            if (inside && lane % 4 == 0) epilogue.row_sum(row, panel, term);
-            term = 0;
+            const int b = frag_column(lane, odd);
+            if (inside) end.add(epilogue, row, panel, b, kept[i], load_for(epilogue, row, panel, b));
+            if (!odd) continue;
+            end.template finish<4>(epilogue, row, panel, inside && lane % 4 == 0);
+            end = {};
         }
     }
 
@@ -400,8 +391,10 @@ template <class T, class Epilogue>
 void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DType format, const Launch& launch,
               const Epilogue& epilogue) {
     if (m == 0 || n == 0) return;
-    if constexpr (sizeof(T) == 4)
+    if constexpr (sizeof(T) == 4) {
+        if (hopper::multiply(m, n, k, a, b, format, launch, epilogue)) return;
         if (format == DType::bf16) return multiply_format<Bf16>(m, n, k, a, b, launch, epilogue);
+    }
     multiply_format<Fma<T>>(m, n, k, a, b, launch, epilogue);
 }
 

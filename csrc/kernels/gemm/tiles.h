@@ -59,6 +59,10 @@ static_assert(panel_count(33) == panels(33) && panel_depth(DType::bf16, 7) == pa
               panel_depth(DType::f32, 7) == padded_depth(DType::f32, 7) &&
               panel_depth(DType::i16, 7) == padded_depth(DType::i16, 7) && fixed_place_of(17) == fixed_place(17));
 
+// Where column c of row k of a panel of bf16 lies. The CUDA kernels keep these rows contiguous, unlike gemm/op.h,
+// with the 64-byte swizzle of Hopper's matrix instructions: a run of rows goes to shared memory as it is.
+USF_MAP int64_t swizzled(int64_t k, int64_t c) { return k * kPanel + ((c / 8 ^ k / 2 % 4) * 8 + c % 8); }
+
 // Both forms leave a thread with sets of the four columns b, b + 8, b + 16, b + 24 of a row of a panel:
 // exactly the four words of one Philox block.
 USF_MAP int column_of(int b, int word) { return b + 8 * word; }

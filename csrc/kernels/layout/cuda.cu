@@ -20,16 +20,19 @@ using Square = T[kSquare][kSquare + 1];
 template <class T>
 __device__ void store_panel(const Square<T>& square, bool transposed, void* dst, DType format, int64_t depth,
                             int64_t panel, int64_t k0) {
-    const int c = int(threadIdx.x) % 32;
-    const auto at = [&](int i) { return transposed ? square[c][i] : square[i][c]; };
+    const auto at = [&](int i, int c) { return transposed ? square[c][i] : square[i][c]; };
     if constexpr (sizeof(T) == 4)
         if (format == DType::bf16) {
-            for (int i = int(threadIdx.x) / 32 * 2; i < kSquare && k0 + i < depth; i += kSquareThreads / 32 * 2)
-                static_cast<uint32_t*>(dst)[(panel * depth + k0 + i) / 2 * kPanel + c] = pack_bf16(at(i), at(i + 1));
+            const int i = int(threadIdx.x) / 8, c = int(threadIdx.x) % 8 * 4;
+            auto* to = static_cast<uint16_t*>(dst) + panel * depth * kPanel;
+            if (k0 + i < depth)
+                *reinterpret_cast<uint2*>(to + swizzled(k0 + i, c)) =
+                    make_uint2(pack_bf16(at(i, c), at(i, c + 1)), pack_bf16(at(i, c + 2), at(i, c + 3)));
             return;
         }
+    const int c = int(threadIdx.x) % 32;
     for (int i = int(threadIdx.x) / 32; i < kSquare && k0 + i < depth; i += kSquareThreads / 32)
-        static_cast<T*>(dst)[(panel * depth + k0 + i) * kPanel + c] = at(i);
+        static_cast<T*>(dst)[(panel * depth + k0 + i) * kPanel + c] = at(i, c);
 }
 
 template <class T>
@@ -113,22 +116,41 @@ void pack_panels(const PackPanels& p, const Launch& launch) {
 }
 
 template <class T>
+struct alignas(16) Four {
+    T value[4] = {};
+};
+
+// A block takes several squares below each other, all their loads in flight at once.
+constexpr int kTurnSquares = 4;
+
+template <class T>
 __global__ void __launch_bounds__(kSquareThreads) turn_kernel(const __grid_constant__ TurnPanels p) {
-    __shared__ Square<T> square;
-    const int64_t count = panel_count(p.n), panel = blockIdx.x % count;
-    const int64_t n0 = panel * kPanel, k0 = blockIdx.x / count * kSquare;
-    const T* src = static_cast<const T*>(p.src) + (panel * p.k + k0) * kPanel;
+    __shared__ Square<T> square[kTurnSquares];
+    const int64_t count = panel_count(p.n), panel = blockIdx.x % count, n0 = panel * kPanel;
+    const int64_t first = blockIdx.x / count * (kTurnSquares * kSquare);
+    const int i = int(threadIdx.x) / 8, c = int(threadIdx.x) % 8 * 4;
+    const T* src = static_cast<const T*>(p.src) + (panel * p.k + first + i) * kPanel + c;
+    Four<T> x[kTurnSquares];
+#pragma unroll
+    for (int s = 0; s < kTurnSquares; ++s)
+        if (first + s * kSquare + i < p.k) x[s] = *reinterpret_cast<const Four<T>*>(src + s * kSquare * kPanel);
     bool bad = false;
-    for (int e = int(threadIdx.x); e < kSquare * kSquare; e += kSquareThreads) {
-        const int i = e / kSquare, c = e % kSquare;
-        const T x = k0 + i < p.k && n0 + c < p.n ? src[i * kPanel + c] : T(0);
-        bad |= !isfinite(x);
-        square[i][c] = x;
-    }
+#pragma unroll
+    for (int s = 0; s < kTurnSquares; ++s)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const T value = n0 + c + j < p.n ? x[s].value[j] : T(0);
+            bad |= !isfinite(value);
+            square[s][i][c + j] = value;
+        }
     if (bad && p.nonfinite) atomicOr(p.nonfinite, 1);
     __syncthreads();
-    if (p.same) store_panel<T>(square, false, p.same, p.format, panel_depth(p.format, p.k), panel, k0);
-    if (p.turned) store_panel<T>(square, true, p.turned, p.format, panel_depth(p.format, p.n), k0 / kPanel, n0);
+    for (int s = 0; s < kTurnSquares; ++s) {
+        const int64_t k0 = first + s * kSquare;
+        if (k0 >= p.k) break;
+        if (p.same) store_panel<T>(square[s], false, p.same, p.format, panel_depth(p.format, p.k), panel, k0);
+        if (p.turned) store_panel<T>(square[s], true, p.turned, p.format, panel_depth(p.format, p.n), k0 / kPanel, n0);
+    }
 }
 
 template <class T>
@@ -140,7 +162,8 @@ void turn_panels(const TurnPanels& p, const Launch& launch) {
         if (p.turned) fix(p.n, p.k, p.turned, launch, AtPanels{src, p.k, true});
         plain.same = plain.turned = nullptr;
     }
-    start(launch, panels(p.n) * panels(p.k), kSquareThreads, turn_kernel<T>, plain);
+    constexpr int64_t kRows = kTurnSquares * kSquare;
+    start(launch, panels(p.n) * ((p.k + kRows - 1) / kRows), kSquareThreads, turn_kernel<T>, plain);
 }
 
 // ---------------------------------------------------------------- bits
@@ -155,7 +178,7 @@ __global__ void __launch_bounds__(256) pack_bits_kernel(const __grid_constant__ 
     T x(0);
     if (j < p.cols) x = static_cast<const T*>(p.src)[(p.order ? p.order[i] : i) * p.row_stride + j];
     const uint32_t word = __ballot_sync(0xffffffffu, x != T(0));
-    if (x != T(0) && x != T(1)) atomicOr(p.other, 1);
+    if (p.other && x != T(0) && x != T(1)) atomicOr(p.other, 1);
     if (lane == 0) p.dst[at] = word;
 }
 

@@ -27,7 +27,7 @@ struct TurnPanels {
 };
 
 // dst = `count` rows of zeros and ones (dtype) as bits: row i is row order[i] of src, or row i where order is
-// null. *other is set to 1 if a value is neither 0 nor 1.
+// null. *other, where not null, is set to 1 if a value is neither 0 nor 1.
 struct PackBits {
     int64_t count, cols;
     const void* src;

@@ -33,7 +33,7 @@ void pack_bits(const PackBits& p) {
         uint32_t* to = p.dst + i * bit_words(p.cols);
         for (int64_t w = 0; w < bit_words(p.cols); ++w) to[w] = 0;
         for (int64_t j = 0; j < p.cols; ++j) {
-            if (row[j] != T(0) && row[j] != T(1)) *p.other = 1;
+            if (p.other && row[j] != T(0) && row[j] != T(1)) *p.other = 1;
             to[j / 32] |= uint32_t(row[j] != T(0)) << j % 32;
         }
     }

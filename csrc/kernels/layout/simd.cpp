@@ -217,7 +217,7 @@ void pack_bits(const PackBits& p, const Launch& launch) {
                 to[j / 32] = word;
             }
         }
-        if (other) __atomic_store_n(p.other, 1, __ATOMIC_RELAXED);
+        if (other && p.other) __atomic_store_n(p.other, 1, __ATOMIC_RELAXED);
     });
 }
 

@@ -14,6 +14,7 @@ from .. import _core
 from ..io import save_model
 from ..likelihood import Machine
 from ..units import Layer
+from ._device import choose_gpu
 from ._plain import from_plain, parameters_of
 
 __all__ = ["RBMCore", "checked_states", "concatenated", "recognition_weights", "seed_from"]
@@ -45,6 +46,9 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The learned attributes, and everything computed from them without training."""
 
     _may_miss = True  # whether NaN is a missing value rather than an error
+    _only_cpu: str | None = None  # what of the estimator does not run on a GPU
+    device: str
+    method: str
     n_components: int
     batch_size: int
     precision: str
@@ -113,7 +117,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rounded = self.precision == "bfloat16" or (self.precision == "int16" and training)
         precision = self.precision if rounded else dtype.name
         cached = self.__dict__.get("_core_cache")
-        key = (self._visible_layer.core(), self._hidden_layer.core(), dtype.name, precision)
+        layers = self._visible_layer.core(), self._hidden_layer.core()
+        key = (*layers, dtype.name, precision, self._gpu())
         if cached is None or cached[0] != key:
             cached = (key, _core.Rbm(*key))
             self._core_cache = cached
@@ -128,13 +133,28 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             cached[1].set_shapes(self.shape_visible_, self.shape_hidden_)
         return cached[1]
 
+    def _gpu(self) -> int:
+        """The GPU this model trains on, or -1 for the CPU."""
+        only_cpu = self._only_cpu
+        if self.method == "pt":
+            only_cpu = "method='pt'"
+        elif any(kind == "multinomial" for kind, *_ in self._visible_layer.core()):
+            only_cpu = "a layer of counts"
+        if only_cpu is None:
+            return choose_gpu(self.device, self.batch_size * self.components_.size)
+        if self.device.startswith("cuda"):
+            raise ValueError(f"device is {self.device!r}; {only_cpu} needs device='cpu'")
+        return -1
+
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_core_cache", None)
         return state
 
     def _rows(self, X) -> Any:
-        """X as the compiled code takes rows: an array, or a CSR tuple."""
+        """X as the compiled code takes rows: an array, or a CSR tuple; as it is if it is that."""
+        if isinstance(X, (tuple, _core.GpuArray)):
+            return X
         dtype = self.components_.dtype
         if sp.issparse(X):
             X = _canonical(X)

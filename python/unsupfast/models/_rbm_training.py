@@ -16,6 +16,7 @@ from .. import _core
 from ..io import load_state, save_model
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ..units import Layer
+from ._device import check_device
 from ._missing import Missing
 from ._rbm_core import RBMCore, concatenated, seed_from
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
@@ -39,7 +40,6 @@ class RBMTraining(RBMCore):
     n_iter: int
     verbose: int
     random_state: Any
-    method: str
     optimizer: str
     n_temperatures: int
     temperatures_: np.ndarray
@@ -99,7 +99,7 @@ class RBMTraining(RBMCore):
             if getattr(self, name) is not None:
                 real(name, 0, open_low=True)
         option("precision", ("auto", "float32", "float64", "bfloat16", "int16"))
-        option("device", ("auto", "cpu"))
+        check_device(self)
         for name in ("centering", "learn_sigma", "shuffle"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise TypeError(f"{name} is {getattr(self, name)!r}; expected True or False")
@@ -346,12 +346,23 @@ class RBMTraining(RBMCore):
             if missing is not None:
                 missing.redraw(self, epoch)
             with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
-                self._train_rows(X, order, row_weight, epoch - 1, self.batch_size, progress)
+                self._train_rows(there, order, row_weight, epoch - 1, self.batch_size, progress)
 
+        there = X if missing is not None else self._resident(X)
         monitor = self._monitored_rows(X, rows)
         validate = None if held_out is None else functools.partial(self._validate_rows, X, held_out)
         self._run(train, lambda epoch: self._measure(monitor, validate))
         return self
+
+    def _resident(self, X) -> Any:
+        """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
+        gpu = self._gpu()
+        if gpu < 0:
+            return X
+        rows = self._rows(X)
+        if isinstance(rows, tuple):
+            return tuple(_core.to_gpu(part, gpu) for part in rows)
+        return _core.to_gpu(rows, gpu)
 
     def _checked_rows(self, X) -> tuple[Any, Missing | None]:
         """Rows that the units can have, and what is missing of them (then X is a filled copy)."""

@@ -56,6 +56,7 @@ class BernoulliRBM(RBM):
     _rng: np.random.RandomState | None  # what training draws from
 
     _may_miss = False
+    _only_cpu = "BernoulliRBM, which draws its numbers from NumPy,"
 
     def __init__(
         self,

@@ -86,8 +86,10 @@ class RBM(RBMTraining):
         keeps float32 weights and sums. "int16" is the fastest on binary data: while training, what
         binary states are multiplied with is rounded to 16-bit fixed point (steps of 1/4095 of the
         largest weight of a unit) and summed exactly; all else is float32.
-    device : {"auto", "cpu"}, default="auto"
-        Where to compute.
+    device : {"auto", "cpu", "cuda", "cuda:<number>"}, default="auto"
+        Where to train and compute; learned attributes are NumPy arrays in any case. "auto" is the
+        first GPU where there is one that can be used and mini-batches are large enough for it to
+        be faster, else the CPU. ``method="pt"`` and layers of counts need the CPU.
     shuffle : bool, default=True
         Visit the rows in a new random order every epoch.
     validation_fraction : float or None, default=None

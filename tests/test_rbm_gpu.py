@@ -1,0 +1,147 @@
+"""RBMs on a GPU: what the CPU does, from the same random numbers."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from on_gpu import GPU, NO_GPU
+from sklearn.datasets import load_digits
+
+import unsupfast as uf
+from unsupfast import units
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPU, reason=NO_GPU or "no GPU")]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X = load_digits().data.astype(np.float32)[:300] / 16
+    return X
+
+
+def both(X, *, same=1e-4, float64=True, **arguments):
+    """The same training on both devices; the GPU's model. In float64 rounding decides no sample."""
+    arguments = {"n_components": 24, "n_iter": 3, "random_state": 0, "batch_size": 20, **arguments}
+    if float64:
+        X, arguments["precision"], same = X.astype(np.float64), "float64", 1e-9
+    cpu = uf.RBM(device="cpu", **arguments).fit(X)
+    gpu = uf.RBM(device="cuda", **arguments).fit(X)
+    for name in ("components_", "intercept_hidden_", "intercept_visible_", "log_variance_"):
+        np.testing.assert_allclose(getattr(gpu, name), getattr(cpu, name), atol=same, err_msg=name)
+    np.testing.assert_array_equal(gpu.h_samples_, cpu.h_samples_)
+    return gpu
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "cd"},
+        {"method": "cd", "k": 3, "momentum": 0.5, "weight_decay": 1e-3, "l1": 1e-4},
+        {"method": "pcd", "k": 2, "centering": True},
+        {"method": "pcd", "sparsity_target": 0.1, "sparsity_cost": 0.1},
+        {"method": "cd", "centering": True, "sparsity_target": 0.1, "momentum": 0.9},
+        {"method": "pcd", "optimizer": "adam", "learning_rate": 0.01},
+        {"method": "cd", "clip_norm": 0.5, "max_norm": 1.0},
+        {"method": "fpcd", "learning_rate": 0.01},
+    ],
+    ids=lambda a: "-".join(map(str, a)),
+)
+def test_training_as_on_the_cpu(digits, arguments):
+    both(digits > 0.5, **arguments)
+
+
+@pytest.mark.parametrize("form", ["values", "csr", "csr of ones"])
+def test_rows_that_are_not_bits(digits, form):
+    X = digits if form != "csr of ones" else (digits > 0.5).astype(np.float32)
+    both(sp.csr_array(X) if form.startswith("csr") else X, method="pcd", momentum=0.5)
+
+
+@pytest.mark.parametrize(
+    "visible, hidden",
+    [
+        ("gaussian", "bernoulli"),
+        (units.Spin(), units.Bernoulli()),
+        (units.Gaussian(), units.ReLU()),
+        (units.DoubleReLU(), units.Bernoulli()),
+        (units.Bernoulli(), units.Softmax(4)),
+        (units.Mixed([(units.Bernoulli(), 32), (units.Gaussian(), 32)]), units.Bernoulli()),
+    ],
+    ids=str,
+)
+def test_other_units(digits, visible, hidden):
+    X = digits - digits.mean()
+    if isinstance(visible, units.Spin):
+        X = np.where(digits > 0.5, 1, -1).astype(np.float32)
+    elif isinstance(visible, (units.Bernoulli, units.Mixed)):
+        X = digits
+    both(X, visible=visible, hidden=hidden, learning_rate=1e-3, method="cd", momentum=0.5)
+
+
+def test_weights_of_rows(digits):
+    X = (digits > 0.5).astype(np.float64)
+    weight = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
+    models = [
+        uf.RBM(8, n_iter=2, random_state=0, batch_size=20, device=device).fit(X, row_weight=weight)
+        for device in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(models[0].components_, models[1].components_, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int16"])
+def test_precisions(digits, precision):
+    """Where rounding decides samples, chains part: the likelihoods stay together."""
+    X = (digits > 0.5).astype(np.float32)
+    scores = []
+    for device in ("cpu", "cuda"):
+        model = uf.RBM(10, n_iter=20, random_state=0, precision=precision, device=device).fit(X)
+        scores.append(model.log_likelihood(X, method="exact").value)
+    assert abs(scores[0] - scores[1]) < 0.5, scores
+
+
+def test_computing_as_on_the_cpu(digits, tmp_path):
+    X = (digits > 0.5).astype(np.float64)
+    gpu = uf.RBM(12, n_iter=3, random_state=0, device="cuda").fit(X)
+    gpu.save(tmp_path / "rbm.safetensors")
+    cpu = uf.load(tmp_path / "rbm.safetensors").set_params(device="cpu")
+    np.testing.assert_allclose(gpu.transform(X), cpu.transform(X), atol=1e-12)
+    np.testing.assert_allclose(gpu.free_energy(X), cpu.free_energy(X), atol=1e-9)
+    np.testing.assert_allclose(gpu.inverse_transform(gpu.transform(X)),
+                               cpu.inverse_transform(cpu.transform(X)), atol=1e-12)  # fmt: skip
+    np.testing.assert_array_equal(
+        gpu.sample(20, 5, random_state=1), cpu.sample(20, 5, random_state=1)
+    )
+    exact = cpu.log_partition(method="exact").value
+    for method in ("ais", "reverse_ais"):
+        values = [m.log_partition(method, n_chains=50, n_temperatures=200, random_state=2).value
+                  for m in (gpu, cpu)]  # fmt: skip
+        assert abs(values[0] - values[1]) < 1e-6
+        assert abs(values[0] - exact) < 0.5
+
+
+def test_resuming_on_the_gpu_changes_no_bit(digits, tmp_path):
+    X = (digits > 0.5).astype(np.float32)
+    arguments = {"n_components": 16, "random_state": 0, "device": "cuda", "momentum": 0.5}
+    whole = uf.RBM(n_iter=4, **arguments).fit(X)
+    path = tmp_path / "half.safetensors"
+    uf.RBM(n_iter=2, checkpoint=path, **arguments).fit(X)
+    half = uf.RBM(n_iter=4, resume=path, **arguments).fit(X)
+    assert half.components_.tobytes() == whole.components_.tobytes()
+    assert half.h_samples_.tobytes() == whole.h_samples_.tobytes()
+
+
+def test_what_diverges_is_noticed(digits):
+    X = 100 * digits
+    model = uf.RBM(8, visible="gaussian", learning_rate=1e6, device="cuda", random_state=0)
+    with pytest.raises(uf.DivergenceError, match="not finite"):
+        model.fit(X)
+
+
+def test_what_needs_the_cpu_says_so(digits):
+    X = (digits > 0.5).astype(np.float32)
+    for model in (uf.RBM(4, method="pt", device="cuda"), uf.BernoulliRBM(4)):
+        model.device = "cuda"
+        with pytest.raises(ValueError, match="needs device='cpu'"):
+            model.fit(X)
+    with pytest.raises(ValueError, match="device is 'gpu'"):
+        uf.RBM(4, device="gpu").fit(X)
+    with pytest.raises(ValueError, match="no GPU 63"):
+        uf.RBM(4, device="cuda:63").fit(X)
