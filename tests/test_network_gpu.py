@@ -1,4 +1,4 @@
-"""Models of dense layers trained on a GPU: as on the CPU within rounding, and the same each time."""
+"""Models of dense layers trained on a GPU: as on the CPU within rounding, the same each time."""
 
 import numpy as np
 import pytest
