@@ -456,6 +456,78 @@ def half_step_cases():
         )  # fmt: skip
 
 
+# -- GibbsChain: half-steps that feed each other, so that what one draws wrongly the next ones show.
+# Weights and biases are small multiples of a power of two, whose sums are exact in any format and
+# order: only a sigmoid's rounding is left, and the seeds are those where no draw comes that close.
+
+
+def chain_case(m, near, far, steps, betas=None, large=False):
+    draw = {"seed": 3, "first_step": 5, "near_stream": 1, "far_stream": 2, "first_row": 40}
+
+    def make(rng, dtype):
+        def multiples(*shape):
+            return (rng.integers(-8, 9, shape) / 16).astype(dtype)
+
+        inputs = {
+            "states": rng.random((m, near)) < 0.5,
+            "weights": multiples(near, far),
+            "near_bias": multiples(near),
+            "far_bias": multiples(far),
+        }
+        if betas is not None:
+            inputs |= {"betas": np.array(betas), "base_bias": multiples(near)}
+        return inputs
+
+    def run(inputs, precision):
+        return _core.gibbs_chain(**inputs, steps=steps, precision=precision, **draw)
+
+    def reference(inputs, precision):
+        v, w, a, b = (
+            inputs[n].astype(np.float64) for n in ("states", "weights", "near_bias", "far_bias")
+        )
+        a0 = inputs["base_bias"].astype(np.float64) if betas is not None else a
+        u = roundoff(precision)
+        h, mean, log_weight, size = np.zeros((m, far)), a, np.zeros(m), np.zeros(m)
+        for s in range(steps):
+            start, to = (1.0, 1.0) if betas is None else (betas[s], betas[s + 1])
+            x = v @ w + b
+            log_weight += (softplus(to * x) - softplus(start * x)).sum(axis=1)
+            log_weight += (to - start) * (v @ (a - a0))
+            size += (softplus(to * x) + softplus(start * x)).sum(axis=1) + np.abs(v) @ np.abs(
+                a - a0
+            )
+            if to == 0:
+                continue
+            step = 5 + s
+            draws = uniforms(m, far, 3, step, 2, 40).astype(np.float64)
+            h_mean = special.expit(to * x)
+            h = (draws < h_mean).astype(np.float64)
+            mean = special.expit(to * (h @ w.T + a) + (1 - to) * a0)
+            near_draws = uniforms(m, near, 3, step, 1, 40).astype(np.float64)
+            v = (near_draws < mean).astype(np.float64)
+            for number, p in ((draws, h_mean), (near_draws, mean)):
+                assert not p.size or np.abs(number - p).min() > 4 * u, "a draw too close to call"
+        out = {"near": (v, 0)}
+        if steps:
+            out["far"] = (h, 0)
+        if betas is not None:
+            out["log_weight"] = (log_weight, 16 * u * size)
+        elif steps:
+            out["mean"] = (mean, 8 * u)
+        return out
+
+    name = f"{m}x{near}x{far}-{steps}" + "-annealed" * (betas is not None)
+    return Case("GibbsChain", name, make, run, reference, large=large)
+
+
+def chain_cases():
+    for shape in [(1, 1, 1), (3, 33, 17), (5, 16, 65), (17, 40, 31), (0, 5, 3)]:
+        for steps in (0, 1, 4):
+            yield chain_case(*shape, steps)
+        yield chain_case(*shape, 5, betas=[0, 0.25, 0.375, 1, 0.5, 0])
+    yield chain_case(70, 150, 97, 2, large=True)
+
+
 # -- WeightUpdate. Domain: any finite operands.
 
 
@@ -770,6 +842,7 @@ CASES = [
     *pack_cases(),
     *turn_cases(),
     *half_step_cases(),
+    *chain_cases(),
     *weight_update_cases(),
     *column_sum_cases(),
     *bit_cases(),

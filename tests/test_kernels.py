@@ -20,13 +20,14 @@ from cases import (
     thinned,
 )
 from cases import CASES as ENGINE_CASES
+from contrast_cases import CASES as CONTRAST_CASES
 from elementwise_cases import CASES as ELEMENTWISE_CASES
 from network_cases import CASES as NETWORK_CASES
 from unit_cases import CASES as UNIT_CASES
 
 from unsupfast import _core
 
-CASES = [*ENGINE_CASES, *ELEMENTWISE_CASES, *NETWORK_CASES, *UNIT_CASES]
+CASES = [*ENGINE_CASES, *CONTRAST_CASES, *ELEMENTWISE_CASES, *NETWORK_CASES, *UNIT_CASES]
 
 pytestmark = pytest.mark.kernels
 

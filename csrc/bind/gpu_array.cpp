@@ -316,7 +316,8 @@ void bind_gpu_array(py::module_& m) {
         },
         "shape"_a, "dtype"_a, "gpu"_a = 0, "An array of zeros on a GPU.");
     m.def("gpu_full", &full, "shape"_a, "number"_a, "dtype"_a, "gpu"_a = 0, "An array of one number on a GPU.");
-    py::class_<cuda::Graph>(m, "Graph", "What is done on a GPU from here to finish() is recorded, to be done by replay().")
+    py::class_<cuda::Graph>(m, "Graph",
+                            "What is done on a GPU from here to finish() is recorded, to be done by replay().")
         .def(py::init<int>(), "gpu"_a)
         .def("finish", &cuda::Graph::finish)
         .def("replay", &cuda::Graph::replay);

@@ -5,6 +5,8 @@
 
 namespace unsupfast::bind {
 void bind_ops(py::module_&);
+void bind_chain(py::module_&);
+void bind_contrast(py::module_&);
 void bind_rbm(py::module_&);
 void bind_elementwise(py::module_&);
 void bind_network(py::module_&);
@@ -71,6 +73,8 @@ PYBIND11_MODULE(_core, m) {
 
     bind::bind_gpu_array(m);
     bind::bind_ops(m);
+    bind::bind_chain(m);
+    bind::bind_contrast(m);
     bind::bind_elementwise(m);
     bind::bind_rbm(m);
     bind::bind_network(m);

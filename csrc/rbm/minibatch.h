@@ -48,6 +48,7 @@ class Minibatch {
     }
 
     Left data() const { return all(); }  // its first rows
+    bool is_bits() const { return form_ == Form::bits; }
 
     // Where the last half-step of the model leaves its states, and the earlier ones theirs.
     Outputs model(bool last) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 
+#include "kernels/chain/op.h"
 #include "rbm/layer.h"
 
 namespace unsupfast {
@@ -146,6 +147,9 @@ class Rbm {
                       const Draw& draw, const void* totals);
     void run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,
                   const Array& shape);
+    // Alternations of binary layers in one kernel, near states in place: see GibbsChain.
+    bool chain_pays(int64_t count, int64_t steps) const;
+    GibbsChain visible_chain(const Array& bits, int64_t count) const;
     void derive_variances();
     // A copy of values on the CPU, or of `from` on the device, in `to`.
     void upload(const Array& to, const void* from) const { copy_memory(device, to.data(), {}, from, to.bytes()); }

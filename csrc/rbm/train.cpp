@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include "kernels/contrast/op.h"
@@ -76,6 +77,13 @@ class Training {
         }
     }
 
+    // Draws are named by a number in the GPU's memory from now on, which stands at `at` for the present step; null: by
+    // the step itself.
+    void name_draws_by(const uint32_t* clock_, uint32_t at) {
+        clock = clock_;
+        clock_stands = at;
+    }
+
     // The mini-batch of `count` rows at `order`, which is on_device too. False: stopped, nothing learned.
     bool update(const Rows& rows, const int64_t* order, const int64_t* on_device, int64_t count, const T* weight,
                 const std::function<bool()>& go_on) {
@@ -92,9 +100,9 @@ class Training {
         return true;
     }
 
+    void refresh() { r.refresh(flag(0)); }
     // What stopped being finite, or null. A GPU is asked now and then, and when training ends (`last`).
     const char* diverged(bool last) {
-        r.refresh(flag(0));
         if (r.device.is_gpu() && !last && ++unseen < kLook) return nullptr;
         unseen = 0;
         int32_t found[3];
@@ -114,7 +122,7 @@ class Training {
 
     // Draws of a purpose; false if there are none left to give.
     bool draw(Stream stream, int k, int64_t n, Draw& d) {
-        d = Draw{r.seed, uint32_t(r.step + uint64_t(k)), stream, 0};
+        d = Draw{r.seed, uint32_t(r.step + uint64_t(k)) - clock_stands, stream, 0, nullptr, clock};
         return !o.uniforms || (d.given = o.uniforms(n));
     }
 
@@ -169,6 +177,23 @@ class Training {
 
     bool gibbs(const std::function<bool()>& go_on) {
         States& chain = o.persistent ? r.chains : of_data;
+        if (batch.is_bits() && r.chain_pays(C, o.k)) {  // from hidden states, in one kernel
+            GibbsChain p = r.visible_chain({}, C);
+            std::swap(p.near, p.far);
+            std::swap(p.to_near, p.to_far);
+            std::swap(p.near_bias, p.far_bias);
+            p.near_bits = chain.samples().bits;
+            p.far_bits = batch.model(true).bits;
+            p.near_mean = activities.as<T>() + B * H;
+            p.steps = o.k;
+            p.seed = r.seed;
+            p.near_stream = kHidden;
+            p.far_stream = kVisible;
+            p.first_step = uint32_t(r.step + 1) - clock_stands;
+            p.clock = clock;
+            run(p);
+            return go_on();
+        }
         for (int k = 1; k <= o.k; ++k) {
             const bool last = k == o.k, keep = !last || o.persistent || hidden_dshape;
             Draw of_visibles{}, of_hiddens{};
@@ -412,6 +437,36 @@ class Training {
     T total = 0;           // weight of the rows of data
     int64_t weighed = -1;  // the C that `contrast` was last made for without sample weights
     int64_t unseen = 0;    // batches since the flags were looked at
+    const uint32_t* clock = nullptr;
+    uint32_t clock_stands = 0;
+};
+
+// The mini-batches of one call on a GPU, told to it beforehand: a row each of a step's number and the batch's rows, of
+// which the present one is copied to where a recorded update looks for it.
+class Programme {
+  public:
+    Programme(const int64_t* order, int64_t count, const TrainOptions& o, Device device)
+        : width_(o.batch_size + 1), device_(device) {
+        const int64_t batches = count / o.batch_size;
+        std::vector<int64_t> table(size_t(batches * width_));
+        for (int64_t b = 0; b < batches; ++b) {
+            table[size_t(b * width_)] = b * (o.k + 1);
+            std::copy_n(order + b * o.batch_size, o.batch_size, table.begin() + b * width_ + 1);
+        }
+        table_ = Array(DType::f64, batches * width_, device);
+        now_ = Array(DType::f64, width_, device);
+        copy_memory(device, table_.data(), {}, table.data(), table_.bytes());
+    }
+    void turn_to(int64_t batch) {
+        copy_memory(device_, now_.data(), device_, table_.as<int64_t>() + batch * width_, now_.bytes());
+    }
+    const uint32_t* clock() const { return now_.as<uint32_t>(); }  // the low word of the first number
+    const int64_t* order() const { return now_.as<int64_t>() + 1; }
+
+  private:
+    int64_t width_;
+    Device device_;
+    Array table_, now_;  // 64-bit numbers
 };
 
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
@@ -419,9 +474,15 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
     return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
         Training<T> training(*this, o, std::min(o.batch_size, std::max<int64_t>(count, 1)));
         if (o.fast_rate > 0) prepare_fast();
+        const auto stopped = [&](int64_t first) -> std::optional<Diverged> {
+            const char* tensor = training.diverged(std::min(first + o.batch_size, count) == count);
+            return tensor ? std::optional(Diverged{first / o.batch_size, tensor}) : std::nullopt;
+        };
         Array uploaded;  // the order, as 64-bit numbers
         Rows data = rows;
         const int64_t* on_device = order;
+        std::optional<Programme> programme;
+        std::optional<cuda::Graph> graph;
         if (device.is_gpu()) {
             if (o.uniforms || !o.temperatures.empty())
                 throw std::invalid_argument("parallel tempering and given random numbers need device='cpu'");
@@ -429,14 +490,34 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
             upload(uploaded, order);
             on_device = uploaded.as<int64_t>();
             data.zero_one = visible.binary() && zero_one(rows);
+            // updates that are all alike, and never ask the GPU for a number, are recorded once
+            if (cuda::can_record() && !weight && !o.adam && o.clip_norm == 0 && count >= 4 * o.batch_size)
+                programme.emplace(order, count, o, device);
         }
+        const uint64_t begun = step;
         for (int64_t first = 0; first < count; first += o.batch_size) {
             const int64_t B = std::min(o.batch_size, count - first);
             const auto go_on = [&] { return tick(first); };
-            if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight), go_on))
-                break;
-            if (const char* tensor = training.diverged(first + B == count))
-                return Diverged{first / o.batch_size, tensor};
+            if (programme && first > 0 && B == o.batch_size) {  // the first made all that is made once
+                programme->turn_to(first / B);
+                if (!graph) {
+                    graph.emplace(device.gpu);
+                    training.name_draws_by(programme->clock(), uint32_t(step - begun));
+                    training.update(data, order + first, programme->order(), B, nullptr, [] { return true; });
+                    training.refresh();
+                    training.name_draws_by(nullptr, 0);
+                    graph->finish();
+                } else {
+                    step += uint64_t(o.k) + 1;
+                    ++updates;
+                }
+                graph->replay();
+            } else {
+                if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight), go_on))
+                    break;
+                training.refresh();
+            }
+            if (auto diverged = stopped(first)) return diverged;
             if (!tick(first + B)) break;
         }
         return std::nullopt;

@@ -22,7 +22,7 @@ void half_step(const HalfStep& p) {
         if (!sample && !p.bits) return;
         const Draw& d = p.draw;
         const T u = d.given ? rounded_down<T>(d.given[i * p.n + j])
-                            : T(philox_uniform(d.seed, uint32_t(j), d.first_row + uint32_t(i), d.step, d.stream));
+                            : T(philox_uniform(d.seed, uint32_t(j), d.first_row + uint32_t(i), step_of(d), d.stream));
         const T drawn = p.unit == Unit::bernoulli ? T(u < centre) : centre + sigma[j] * probit(u);
         if (sample) sample[i * p.n + j] = drawn;
         if (p.bits) p.bits[i * bit_words(p.n) + j / 32] |= uint32_t(drawn) << j % 32;

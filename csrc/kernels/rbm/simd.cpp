@@ -56,7 +56,7 @@ void half_step(const HalfStep& p, const Launch& launch) {
                          const bool draws = sample || p.bits;
                          const double* given = p.draw.given;
                          if (draws && !given)
-                             uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(m0),
+                             uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(m0),
                                           rows, uint32_t(n0), u);
                          for (int r = 0; r < rows; ++r) {
                              Vec<T> terms{};

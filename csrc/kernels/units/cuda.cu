@@ -23,7 +23,7 @@ __device__ __forceinline__ T field_at(const Conditional& p, int64_t i, int64_t j
 
 template <class T>
 __device__ __forceinline__ T uniform_at(const Conditional& p, int64_t i, int64_t unit) {
-    return T(philox_uniform(p.draw.seed, p.first_unit + uint32_t(unit), p.draw.first_row + uint32_t(i), p.draw.step,
+    return T(philox_uniform(p.draw.seed, p.first_unit + uint32_t(unit), p.draw.first_row + uint32_t(i), step_of(p.draw),
                             p.draw.stream));
 }
 

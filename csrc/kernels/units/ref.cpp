@@ -34,7 +34,7 @@ void choose(const Conditional& p, int64_t i, const std::vector<T>& x) {
         for (int64_t j = g; j < g + group; ++j) sample[i * p.out_stride + j] = 0;
         for (int64_t d = 0; d < draws; ++d) {
             const T u = philox_uniform(p.draw.seed, p.first_unit + uint32_t(counts ? d : g),
-                                       p.draw.first_row + uint32_t(i), p.draw.step, p.draw.stream);
+                                       p.draw.first_row + uint32_t(i), step_of(p.draw), p.draw.stream);
             T passed = 0;
             int64_t j = g;
             for (; j < g + group - 1; ++j)
@@ -67,7 +67,7 @@ void conditional(const Conditional& p) {
             if (mean) mean[i * p.out_stride + j] = mean_of<T>(p.unit, xj, aj, bj);
             if (!sample) continue;
             const T u = philox_uniform(p.draw.seed, p.first_unit + uint32_t(j), p.draw.first_row + uint32_t(i),
-                                       p.draw.step, p.draw.stream);
+                                       step_of(p.draw), p.draw.stream);
             sample[i * p.out_stride + j] = sample_of<T>(p.unit, xj, aj, bj, u);
         }
     }

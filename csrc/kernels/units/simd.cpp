@@ -50,7 +50,7 @@ void choose(const Conditional& p, const Launch& launch, int64_t i, int64_t begin
     }
     for (int64_t d = 0; d < draws; ++d) {
         const T u = philox_uniform(p.draw.seed, p.first_unit + uint32_t(counts ? d : begin),
-                                   p.draw.first_row + uint32_t(i), p.draw.step, p.draw.stream);
+                                   p.draw.first_row + uint32_t(i), step_of(p.draw), p.draw.stream);
         int64_t low = 0, high = n - 1;  // the first j with u < passed[j], else the last
         while (low < high) {
             const int64_t middle = (low + high) / 2;
@@ -105,7 +105,7 @@ void conditional(const Conditional& p, const Launch& launch) {
                 for (int64_t lane = 0; lane < least(L, n); ++lane) {
                     const int64_t at = int64_t(unit) + j + lane;
                     if (at / kPanel != drawn)
-                        uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(i), 1,
+                        uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(i), 1,
                                      uint32_t((drawn = at / kPanel) * kPanel), u);
                     draw[lane] = u[0][at % kPanel];
                 }

@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(kThreads) uniforms_kernel(const __grid_constan
     const int64_t row = item / blocks, block = item % blocks;
     if (row >= p.rows) return;
     const Philox4 random =
-        philox(p.draw.seed, uint32_t(block), p.draw.first_row + uint32_t(row), p.draw.step, p.draw.stream);
+        philox(p.draw.seed, uint32_t(block), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream);
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
         const int64_t unit = block / 8 * kPanel + block % 8 + 8 * w;

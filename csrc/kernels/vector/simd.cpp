@@ -63,7 +63,7 @@ USF_KERNEL(USF_ISA, Uniforms) {
         alignas(64) float u[2][kPanel];
         for (int64_t i = begin; i < end; ++i)
             for (int64_t j = 0; j < p.cols; j += kPanel) {
-                USF_ISA::uniform_tile(p.draw.seed, p.draw.step, p.draw.stream, p.draw.first_row + uint32_t(i), 1,
+                USF_ISA::uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(i), 1,
                                       uint32_t(j), u);
                 std::memcpy(p.out + i * p.cols + j, u[0], size_t(USF_ISA::least(p.cols - j, kPanel)) * sizeof(float));
             }
