@@ -54,6 +54,7 @@ UNARY = {
     "square": (np.square, 1, 0),
     "reciprocal": (lambda x: 1 / x, 1, 0),
     "relu": (lambda x: np.maximum(x, 0), 0, 0),
+    "positive": (lambda x: (x > 0).astype(x.dtype), 0, 0),
     "sqrt": (np.sqrt, 1, 0),
     "continuous_mean": (continuous_cumulant(1), 0, 16),
     "continuous_variance": (continuous_cumulant(2), 8, 4),
@@ -263,5 +264,31 @@ def dropout_cases():
     yield dropout_case(200, 300, 0.2, large=True)
 
 
-CASES = [*elementwise_cases(), *reduce_cases(), *dropout_cases()]
+# -- Tally.
+
+
+def tally_case(count):
+    def make(rng, dtype):
+        values = [np.asarray(x, dtype) for x in rng.standard_normal(count)]
+        return {"values": values, "totals": rng.standard_normal(count)}
+
+    def run(inputs, precision):
+        totals = inputs["totals"].copy()
+        _core.tally(totals, inputs["values"], 0.3)
+        return {"totals": totals}
+
+    def reference(inputs, precision):
+        added = 0.3 * np.array(inputs["values"], np.float64).reshape(count)
+        totals = inputs["totals"] + added
+        return {"totals": (totals, 2.0**-50 * (1 + np.abs(totals) + np.abs(added)))}
+
+    return Case("Tally", str(count), make, run, reference, EXACT)
+
+
+CASES = [
+    *elementwise_cases(),
+    *reduce_cases(),
+    *dropout_cases(),
+    *(tally_case(count) for count in (1, 3, 8)),
+]
 assert len({str(c) for c in CASES}) == len(CASES), "two cases have the same name"

@@ -260,7 +260,7 @@ void bind_gpu_array(py::module_& m) {
     using namespace py::literals;
     py::class_<GpuArray> c(m, "GpuArray", "An array on a GPU.");
     c.def_property_readonly("shape", [](const GpuArray& a) { return tuple_of(a.shape); })
-        .def_property_readonly("dtype", [](const GpuArray& a) { return a.dtype; })
+        .def_property_readonly("dtype", [](const GpuArray& a) -> py::object { return a.dtype; })
         .def_property_readonly("ndim", [](const GpuArray& a) { return a.shape.size(); })
         .def_property_readonly("size", &GpuArray::size)
         .def_property_readonly("nbytes", [](const GpuArray& a) { return a.size() * int64_t(a.dtype.itemsize()); })

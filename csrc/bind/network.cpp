@@ -445,12 +445,14 @@ struct Step {
         o.dtype = dtype;
         const DenseUpdate p = g.update(o);
         py::gil_scoped_release release;
+        const cuda::Aside aside(g.device().gpu);  // nothing of this step needs the new weights
         run(p, g.device());
     }
 
     void apply(const std::vector<std::pair<py::tuple, AnyArray>>& tensors) {
         if (tensors.empty()) return;
         const Device device = tensors[0].second.device();
+        if (device.is_gpu()) cuda::rejoin(device.gpu);
         Optimise o = numbers;
         o.nonfinite = nonfinite_on(device);
         o.dtype = dtype_of(tensors[0].second, "g");

@@ -54,7 +54,11 @@ struct ScratchBuffers {
     }
 };
 
+constexpr int kAsideSlots = 16;     // the first slot of what is done aside
+thread_local int first_slot = 0;
+
 void* scratch(int slot, size_t bytes) {
+    slot += first_slot;
     thread_local ScratchBuffers mine;
     int device = 0;
     check(cudaGetDevice(&device), "asking for the current GPU");
@@ -163,7 +167,8 @@ DeviceScope::~DeviceScope() {
 struct Graph::Recording {
     int device = 0;
     bool recording = true;
-    cudaStream_t stream = nullptr;  // of what is recorded
+    bool parted = false;                            // something is done aside
+    cudaStream_t stream = nullptr, side = nullptr;  // of what is recorded
     Launch launch = {};
     cudaGraphExec_t exec = nullptr;
     std::map<size_t, std::vector<void*>> free;  // by size: what was asked for and released while recording
@@ -197,7 +202,7 @@ struct Recorder {
             return false;
         }
         b.held = false;
-        if (b.graph->recording) b.graph->free[b.bytes].push_back(p);
+        if (b.graph->recording && !b.graph->parted) b.graph->free[b.bytes].push_back(p);
         return true;
     }
 };
@@ -228,7 +233,7 @@ void give(const Device& d, void* p) {
 // What a thread starts goes to the GPU's stream, or to that of the graph it records.
 cudaStream_t stream_now(int device, const Device& d) {
     const auto* r = Recorder::on(device);
-    return r ? r->stream : d.stream;
+    return r ? static_cast<cudaStream_t>(r->launch.stream) : d.stream;
 }
 
 void refuse_to_record(int device, const char* what) {
@@ -327,6 +332,20 @@ void trim(int device) {
     if (d.pool) check(cudaMemPoolTrimTo(d.pool, 0), "giving GPU memory back");
 }
 
+namespace {
+
+void order(int device, cudaStream_t first, cudaStream_t then) {
+    const DeviceScope scope(device);
+    cudaEvent_t event;
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+    const cudaError_t recorded = cudaEventRecord(event, first);
+    const cudaError_t waits = recorded == cudaSuccess ? cudaStreamWaitEvent(then, event) : recorded;
+    (void)cudaEventDestroy(event);  // once it has happened
+    check(waits, "ordering streams");
+}
+
+}  // namespace
+
 // ---------------------------------------------------------------- graphs
 
 bool can_record() { return true; }
@@ -338,11 +357,11 @@ Graph::Graph(int device) : recording_(std::make_shared<Recording>()) {
     Recording& r = *recording_;
     r.device = device;
     check(cudaStreamCreateWithFlags(&r.stream, cudaStreamNonBlocking), "creating a stream");
+    check(cudaStreamCreateWithFlags(&r.side, cudaStreamNonBlocking), "creating a stream");
     r.launch = d.launch;
     r.launch.stream = r.stream;
     // relaxed: memory is asked for on the GPU's own stream meanwhile
     const cudaError_t begun = cudaStreamBeginCapture(r.stream, cudaStreamCaptureModeRelaxed);
-    if (begun != cudaSuccess) (void)cudaStreamDestroy(r.stream);
     check(begun, "recording a graph");
     Recorder::any = true;
     ++graphs;
@@ -351,10 +370,24 @@ Graph::Graph(int device) : recording_(std::make_shared<Recording>()) {
 
 namespace {
 
-// Ends recording. What was recorded is in *graph, or null where it failed.
+// What follows waits for what was done aside.
 template <class R>  // Recording is private
+cudaError_t join(R& r) noexcept {
+    r.parted = false;
+    cudaEvent_t event;
+    cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    if (error != cudaSuccess) return error;
+    error = cudaEventRecord(event, r.side);
+    if (error == cudaSuccess) error = cudaStreamWaitEvent(r.stream, event);
+    (void)cudaEventDestroy(event);
+    return error;
+}
+
+// Ends recording. What was recorded is in *graph, or null where it failed.
+template <class R>
 cudaError_t stop(R& r, const Device& d, cudaGraph_t* graph) noexcept {
     Recorder::now = nullptr;
+    if (r.parted) (void)join(r);
     const cudaError_t ended = cudaStreamEndCapture(r.stream, graph);
     {
         const std::lock_guard lock(*Recorder::mutex);
@@ -364,10 +397,32 @@ cudaError_t stop(R& r, const Device& d, cudaGraph_t* graph) noexcept {
     for (void* p : r.late) give(d, p);
     r.late.clear();
     (void)cudaStreamDestroy(r.stream);
+    (void)cudaStreamDestroy(r.side);
     return ended;
 }
 
 }  // namespace
+
+Aside::Aside(int device) : device_(device) {
+    auto* r = Recorder::on(device);
+    if (!r) return;
+    order(device, r->stream, r->side);
+    r->parted = true;
+    r->launch.stream = r->side;
+    first_slot = kAsideSlots;
+}
+
+Aside::~Aside() {
+    auto* r = Recorder::on(device_);
+    if (!r) return;
+    r->launch.stream = r->stream;
+    first_slot = 0;
+}
+
+void rejoin(int device) {
+    auto* r = Recorder::on(device);
+    if (r && r->parted) check(join(*r), "recording a graph");
+}
 
 void Graph::finish() {
     Recording& r = *recording_;
@@ -417,20 +472,6 @@ Graph::~Graph() {
 }
 
 void* stream(int device) { return device_state(device).stream; }
-
-namespace {
-
-void order(int device, cudaStream_t first, cudaStream_t then) {
-    const DeviceScope scope(device);
-    cudaEvent_t event;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
-    const cudaError_t recorded = cudaEventRecord(event, first);
-    const cudaError_t waits = recorded == cudaSuccess ? cudaStreamWaitEvent(then, event) : recorded;
-    (void)cudaEventDestroy(event);  // once it has happened
-    check(waits, "ordering streams");
-}
-
-}  // namespace
 
 void wait_for(int device, void* theirs) {
     refuse_to_record(device, "waiting for another stream");

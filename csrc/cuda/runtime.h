@@ -109,6 +109,19 @@ class Graph {
     friend struct Recorder;
 };
 bool can_record();
+// While a graph is recorded, what is started on that GPU in this scope may be done beside what follows the scope, up to
+// rejoin(). Memory that is released in between is not used again by the graph. Nothing changes where none is recorded.
+class Aside {
+  public:
+    explicit Aside(int device);
+    ~Aside();
+    Aside(const Aside&) = delete;
+    Aside& operator=(const Aside&) = delete;
+
+  private:
+    int device_;
+};
+void rejoin(int device);
 // The GPU's stream, a cudaStream_t, and its order among those of others: our work waits for theirs, or theirs for ours.
 void* stream(int device);
 void wait_for(int device, void* theirs);

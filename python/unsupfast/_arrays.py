@@ -1,4 +1,4 @@
-"""Arrays on either device: NumPy's, and ``_core.GpuArray``; what the two do not share by themselves.
+"""Arrays on either device: NumPy's, and ``_core.GpuArray``; what the two do not share.
 
 Operations of the compiled module run where their arguments lie. What is made here is made where
 `like` lies, with its dtype.

@@ -7,8 +7,11 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
+import typing_extensions
 
 __all__: list[str] = [
+    "GpuArray",
+    "Graph",
     "PackedProduct",
     "Rbm",
     "Step",
@@ -18,6 +21,7 @@ __all__: list[str] = [
     "add",
     "available_isas",
     "build_facts",
+    "can_record",
     "catalogue",
     "column_norms",
     "column_sum",
@@ -35,7 +39,10 @@ __all__: list[str] = [
     "gate",
     "get_isa",
     "get_num_threads",
-    "gibbs_chain",
+    "gpu_full",
+    "gpu_synchronize",
+    "gpu_zeros",
+    "gpus",
     "half_step",
     "latent",
     "latent_grad",
@@ -52,12 +59,14 @@ __all__: list[str] = [
     "neg",
     "outer",
     "pack_bits",
+    "positive",
     "power",
     "probit",
     "reciprocal",
     "relu",
     "set_isa",
     "set_num_threads",
+    "share",
     "sigmoid",
     "softplus",
     "sqrt",
@@ -65,7 +74,9 @@ __all__: list[str] = [
     "sub",
     "sum",
     "take_rows",
+    "tally",
     "tanh",
+    "to_gpu",
     "trim_memory",
     "turn_bits",
     "uniforms",
@@ -73,21 +84,94 @@ __all__: list[str] = [
     "where",
 ]
 
+class GpuArray:
+    """
+    An array on a GPU.
+    """
+
+    __array_ufunc__ = None
+    def __add__(self, arg0: typing.Any) -> typing.Any: ...
+    def __array__(self, *args, **kwargs) -> typing.Any: ...
+    def __dlpack__(self, stream: typing.Any = None, **kwargs) -> typing_extensions.CapsuleType: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __float__(self) -> float: ...
+    def __getitem__(self, arg0: typing.Any) -> typing.Any: ...
+    def __len__(self) -> int: ...
+    def __mul__(self, arg0: typing.Any) -> typing.Any: ...
+    def __neg__(self) -> typing.Any: ...
+    def __radd__(self, arg0: typing.Any) -> typing.Any: ...
+    def __repr__(self) -> str: ...
+    def __rmul__(self, arg0: typing.Any) -> typing.Any: ...
+    def __rsub__(self, arg0: typing.Any) -> typing.Any: ...
+    def __rtruediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def __setitem__(self, arg0: typing.Any, arg1: typing.Any) -> None: ...
+    def __sub__(self, arg0: typing.Any) -> typing.Any: ...
+    def __truediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def broadcast_to(
+        self, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+    ) -> typing.Any:
+        """
+        A view with axes of one element repeated.
+        """
+    def contiguous(self) -> typing.Any:
+        """
+        The array, or a copy in C order.
+        """
+    def copy(self) -> typing.Any:
+        """
+        A copy in C order.
+        """
+    def item(self) -> typing.Any:
+        """
+        Its one element as a number.
+        """
+    def numpy(self) -> numpy.ndarray:
+        """
+        A copy on the CPU.
+        """
+    def reshape(self, *args) -> typing.Any: ...
+    @property
+    def T(self) -> typing.Any: ...
+    @property
+    def __cuda_array_interface__(self) -> dict: ...
+    @property
+    def dtype(self) -> typing.Any: ...
+    @property
+    def gpu(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def shape(self) -> tuple: ...
+    @property
+    def size(self) -> int: ...
+
+class Graph:
+    """
+    What is done on a GPU from here to finish() is recorded, to be done by replay().
+    """
+    def __init__(self, gpu: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def finish(self) -> None: ...
+    def replay(self) -> None: ...
+
 class PackedProduct:
     """
     A right operand packed once.
     """
-    def __init__(self, b: numpy.ndarray, precision: str = "float32") -> None: ...
+    def __init__(
+        self, b: numpy.typing.NDArray[typing.Any] | GpuArray, precision: str = "float32"
+    ) -> None: ...
     def half_step(
         self,
-        a: numpy.ndarray,
-        sample: numpy.ndarray,
+        a: typing.Any,
+        sample: numpy.typing.NDArray[typing.Any] | GpuArray,
         seed: typing.SupportsInt | typing.SupportsIndex,
     ) -> None:
         """
         sample[...] = Bernoulli(sigmoid(a b))
         """
-    def multiply(self, a: numpy.ndarray, out: numpy.ndarray) -> None:
+    def multiply(self, a: typing.Any, out: numpy.typing.NDArray[typing.Any] | GpuArray) -> None:
         """
         out[...] = a b
         """
@@ -187,27 +271,39 @@ class Rbm:
         ],
         dtype: str,
         precision: str,
+        gpu: typing.SupportsInt | typing.SupportsIndex = -1,
     ) -> None:
         """
-        Layers are lists of (kind, units, units of a group).
+        Layers are lists of (kind, units, units of a group); gpu: where it lives (-1: on the CPU).
         """
     def anneal(
         self,
-        v: numpy.ndarray,
+        v: numpy.typing.NDArray[typing.Any] | GpuArray,
         betas: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
-        base_bias: numpy.ndarray,
+        base_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
         seed: typing.SupportsInt | typing.SupportsIndex = 0,
         callback: typing.Any = None,
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.ndarray]:
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[typing.Any] | GpuArray]:
         """
         (log weights, final states) of annealing along betas.
         """
-    def get_chains(self) -> numpy.ndarray: ...
-    def get_parameters(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    def get_chains(self) -> numpy.typing.NDArray[typing.Any] | GpuArray: ...
+    def get_parameters(
+        self,
+    ) -> tuple[
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+    ]:
         """
         (components (hiddens, visibles), visible_bias, hidden_bias, log_variance)
         """
-    def get_shapes(self) -> tuple[numpy.ndarray, numpy.ndarray]:
+    def get_shapes(
+        self,
+    ) -> tuple[
+        numpy.typing.NDArray[typing.Any] | GpuArray, numpy.typing.NDArray[typing.Any] | GpuArray
+    ]:
         """
         (visible, hidden)
         """
@@ -217,37 +313,43 @@ class Rbm:
         """
     def gibbs(
         self,
-        v: numpy.ndarray,
+        v: numpy.typing.NDArray[typing.Any] | GpuArray,
         steps: typing.SupportsInt | typing.SupportsIndex,
         clamp: typing.Any = None,
         seed: typing.SupportsInt | typing.SupportsIndex = 0,
         callback: typing.Any = None,
-    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+    ) -> tuple[
+        numpy.typing.NDArray[typing.Any] | GpuArray, numpy.typing.NDArray[typing.Any] | GpuArray
+    ]:
         """
         (states, conditional means) after `steps` Gibbs steps from v.
         """
     def hidden_given_visible(
         self, X: typing.Any, what: str, seed: typing.SupportsInt | typing.SupportsIndex = 0
-    ) -> numpy.ndarray:
+    ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
         """
         'mean', 'sample' or 'log_partition' of the hidden layer.
         """
-    def set_chain_totals(self, totals: numpy.ndarray) -> None:
+    def set_chain_totals(self, totals: numpy.typing.NDArray[typing.Any] | GpuArray) -> None:
         """
         What the counts of each chain add up to.
         """
-    def set_chains(self, arg0: numpy.ndarray) -> None: ...
+    def set_chains(self, arg0: numpy.typing.NDArray[typing.Any] | GpuArray) -> None: ...
     def set_parameters(
         self,
-        components: numpy.ndarray,
-        visible_bias: numpy.ndarray,
-        hidden_bias: numpy.ndarray,
+        components: numpy.typing.NDArray[typing.Any] | GpuArray,
+        visible_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+        hidden_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
         log_variance: typing.Any = None,
     ) -> None:
         """
         Sets weights (hiddens, visibles) and biases.
         """
-    def set_shapes(self, visible: numpy.ndarray, hidden: numpy.ndarray) -> None:
+    def set_shapes(
+        self,
+        visible: numpy.typing.NDArray[typing.Any] | GpuArray,
+        hidden: numpy.typing.NDArray[typing.Any] | GpuArray,
+    ) -> None:
         """
         Gaps and asymmetries of double rectified units, a row each.
         """
@@ -266,14 +368,16 @@ class Rbm:
         """
     def visible_given_hidden(
         self,
-        H: numpy.ndarray,
+        H: numpy.typing.NDArray[typing.Any] | GpuArray,
         what: str,
         seed: typing.SupportsInt | typing.SupportsIndex = 0,
         totals: typing.Any = None,
-    ) -> numpy.ndarray:
+    ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
         """
         'mean' or 'sample' of the visible layer; totals: what the counts of each row add up to (None: 1).
         """
+    @property
+    def gpu(self) -> int: ...
     @property
     def seed(self) -> int: ...
     @seed.setter
@@ -297,16 +401,20 @@ class WeightGradient:
     """
     The gradient of a weight in panels, a sum that is not computed yet.
     """
-    def __init__(self, w: numpy.ndarray, n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
-    def add(self, g: numpy.ndarray) -> None:
+    def __init__(
+        self,
+        w: numpy.typing.NDArray[typing.Any] | GpuArray,
+        n: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def add(self, g: numpy.typing.NDArray[typing.Any] | GpuArray) -> None:
         """
         Adds an array of panels.
         """
-    def add_columns(self, numbers: numpy.ndarray) -> None:
+    def add_columns(self, numbers: numpy.typing.NDArray[typing.Any] | GpuArray) -> None:
         """
         Adds the columns of w times these numbers.
         """
-    def array(self) -> numpy.ndarray:
+    def array(self) -> numpy.typing.NDArray[typing.Any] | GpuArray:
         """
         The sum, in a new array.
         """
@@ -326,8 +434,19 @@ class Step:
         scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         limit: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         nesterov: bool = False,
-    ) -> None: ...
-    def apply(self, tensors: collections.abc.Sequence[tuple[tuple, numpy.ndarray]]) -> None:
+        live: typing.Any = None,
+        factor: typing.Any = None,
+        flag: typing.Any = None,
+    ) -> None:
+        """
+        live: {rate, rate / c1, 1 / c2} in memory instead; factor: multiplies scale; flag: set where a value is not finite, not cleared. All on the GPU.
+        """
+    def apply(
+        self,
+        tensors: collections.abc.Sequence[
+            tuple[tuple, numpy.typing.NDArray[typing.Any] | GpuArray]
+        ],
+    ) -> None:
         """
         Steps tensors, given as pairs of tensor and gradient.
         """
@@ -361,25 +480,34 @@ def build_facts() -> dict:
     How this extension was built.
     """
 
+def can_record() -> bool:
+    """
+    Whether graphs can be recorded.
+    """
+
 def catalogue() -> dict[str, list[str]]:
     """
     Every operation and the backends that have a kernel for it.
     """
 
-def column_norms(w: numpy.ndarray, n: typing.SupportsInt | typing.SupportsIndex) -> numpy.ndarray:
+def column_norms(
+    w: numpy.typing.NDArray[typing.Any] | GpuArray, n: typing.SupportsInt | typing.SupportsIndex
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     Squared norms of the columns of a matrix in panels.
     """
 
-def column_sum(x: typing.Any, weight: typing.Any = None) -> numpy.ndarray:
+def column_sum(
+    x: typing.Any, weight: typing.Any = None
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     Weighted sum of the rows of x.
     """
 
 def conditional(
     unit: str,
-    field: numpy.ndarray,
-    bias: numpy.ndarray,
+    field: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bias: numpy.typing.NDArray[typing.Any] | GpuArray,
     group: typing.SupportsInt | typing.SupportsIndex = 1,
     bias_weight: typing.Any = None,
     totals: typing.Any = None,
@@ -417,8 +545,8 @@ def continuous_variance(a: typing.Any) -> typing.Any:
     """
 
 def contraction(
-    h: numpy.ndarray,
-    norms: numpy.ndarray,
+    h: numpy.typing.NDArray[typing.Any] | GpuArray,
+    norms: numpy.typing.NDArray[typing.Any] | GpuArray,
     activation: str,
     scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
 ) -> tuple:
@@ -427,23 +555,23 @@ def contraction(
     """
 
 def dense(
-    x: numpy.ndarray,
-    w: numpy.ndarray,
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    w: numpy.typing.NDArray[typing.Any] | GpuArray,
     n: typing.SupportsInt | typing.SupportsIndex,
     bias: typing.Any = None,
     activation: str = "identity",
     turned: bool = False,
     bf16: bool = False,
-) -> numpy.ndarray:
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     activation(x w + bias), or with the transpose of w.
     """
 
 def dense_grad(
-    g: numpy.ndarray,
-    y: numpy.ndarray,
-    x: numpy.ndarray,
-    w: numpy.ndarray,
+    g: numpy.typing.NDArray[typing.Any] | GpuArray,
+    y: numpy.typing.NDArray[typing.Any] | GpuArray,
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    w: numpy.typing.NDArray[typing.Any] | GpuArray,
     activation: str = "identity",
     turned: bool = False,
     bf16: bool = False,
@@ -461,13 +589,14 @@ def div(a: typing.Any, b: typing.Any) -> typing.Any:
     """
 
 def dropout(
-    x: numpy.ndarray,
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
     rate: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     step: typing.SupportsInt | typing.SupportsIndex = 0,
     stream: typing.SupportsInt | typing.SupportsIndex = 0,
     first_row: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> numpy.ndarray:
+    clock: typing.Any = None,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     x with entries left out at random, the others divided by 1 - rate.
     """
@@ -477,7 +606,11 @@ def exp(a: typing.Any) -> typing.Any:
     Of every element: full_exp(a)
     """
 
-def gate(g: numpy.ndarray, y: numpy.ndarray, activation: str) -> numpy.ndarray:
+def gate(
+    g: numpy.typing.NDArray[typing.Any] | GpuArray,
+    y: numpy.typing.NDArray[typing.Any] | GpuArray,
+    activation: str,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     g activation'(y), the derivative taken from the output y.
     """
@@ -492,29 +625,39 @@ def get_num_threads() -> int:
     Threads that kernels run on.
     """
 
-def gibbs_chain(
-    states: typing.Annotated[numpy.typing.ArrayLike, numpy.bool],
-    weights: numpy.ndarray,
-    near_bias: numpy.ndarray,
-    far_bias: numpy.ndarray,
-    steps: typing.SupportsInt | typing.SupportsIndex,
-    betas: typing.Any = None,
-    base_bias: typing.Any = None,
-    seed: typing.SupportsInt | typing.SupportsIndex = 0,
-    first_step: typing.SupportsInt | typing.SupportsIndex = 0,
-    near_stream: typing.SupportsInt | typing.SupportsIndex = 0,
-    far_stream: typing.SupportsInt | typing.SupportsIndex = 1,
-    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
-    precision: str = "float32",
-) -> dict:
+def gpu_full(
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    number: typing.SupportsFloat | typing.SupportsIndex,
+    dtype: typing.Any,
+    gpu: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> typing.Any:
     """
-    Alternations of Gibbs sampling of Bernoulli layers, or of annealing where betas are given: near and far states, and the last means or the log weights.
+    An array of one number on a GPU.
+    """
+
+def gpu_synchronize(gpu: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+    """
+    Waits until a GPU has done what it was given.
+    """
+
+def gpu_zeros(
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    dtype: typing.Any,
+    gpu: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> typing.Any:
+    """
+    An array of zeros on a GPU.
+    """
+
+def gpus() -> tuple[list, str]:
+    """
+    The GPUs, each with the reason why it cannot be used (empty where it can); and why there is none.
     """
 
 def half_step(
     states: typing.Any,
-    weights: numpy.ndarray,
-    bias: numpy.ndarray,
+    weights: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bias: numpy.typing.NDArray[typing.Any] | GpuArray,
     sigma: typing.Any = None,
     k_scale: typing.Any = None,
     scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
@@ -531,27 +674,31 @@ def half_step(
     """
 
 def latent(
-    head: numpy.ndarray,
+    head: numpy.typing.NDArray[typing.Any] | GpuArray,
     samples: typing.SupportsInt | typing.SupportsIndex = 1,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     step: typing.SupportsInt | typing.SupportsIndex = 0,
     stream: typing.SupportsInt | typing.SupportsIndex = 0,
     first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+    clock: typing.Any = None,
 ) -> tuple:
     """
     Reparameterised codes, their noise, and the divergence of every dimension.
     """
 
 def latent_grad(
-    head: numpy.ndarray, eps: numpy.ndarray, gz: typing.Any = None, gkl: typing.Any = None
-) -> numpy.ndarray:
+    head: numpy.typing.NDArray[typing.Any] | GpuArray,
+    eps: numpy.typing.NDArray[typing.Any] | GpuArray,
+    gz: typing.Any = None,
+    gkl: typing.Any = None,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     The gradient of `latent` by head.
     """
 
 def likelihood(
-    z: numpy.ndarray,
-    x: numpy.ndarray,
+    z: numpy.typing.NDArray[typing.Any] | GpuArray,
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
     loss: str,
     scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
     repeat: typing.SupportsInt | typing.SupportsIndex = 1,
@@ -569,11 +716,11 @@ def log(a: typing.Any) -> typing.Any:
 
 def matmul(
     a: typing.Any,
-    b: numpy.ndarray,
+    b: numpy.typing.NDArray[typing.Any] | GpuArray,
     precision: str = "float32",
     transpose_a: bool = False,
     transpose_b: bool = False,
-) -> numpy.ndarray:
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     Matrix product a b; a is an array or a CSR tuple (indptr, indices, values, shape).
     """
@@ -620,16 +767,26 @@ def neg(a: typing.Any) -> typing.Any:
     Of every element: -a
     """
 
-def outer(x: numpy.ndarray, g: numpy.ndarray, bf16: bool = False) -> numpy.ndarray:
+def outer(
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    g: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bf16: bool = False,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     Panels of x' g.
     """
 
 def pack_bits(
-    x: numpy.ndarray, order: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    order: numpy.typing.NDArray[typing.Any] | GpuArray,
 ) -> numpy.ndarray:
     """
     Rows of zeros and ones as bits, seen as Booleans.
+    """
+
+def positive(a: typing.Any) -> typing.Any:
+    """
+    Of every element: a > T(0) ? V{} + T(1) : V{}
     """
 
 def power(a: typing.Any, exponent: typing.SupportsFloat | typing.SupportsIndex) -> typing.Any:
@@ -660,6 +817,11 @@ def set_isa(name: str) -> None:
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the number of threads; n <= 0 means all processors this process may run on.
+    """
+
+def share(x: typing.Any, gpu: typing.SupportsInt | typing.SupportsIndex = 0) -> typing.Any:
+    """
+    Another library's array on a GPU, without a copy.
     """
 
 def sigmoid(a: typing.Any) -> typing.Any:
@@ -694,16 +856,26 @@ def sum(a: typing.Any, axis: typing.Any = None, keepdims: bool = False) -> typin
 
 def take_rows(
     x: typing.Any,
-    index: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    index: numpy.typing.NDArray[typing.Any] | GpuArray,
     cols: typing.SupportsInt | typing.SupportsIndex,
     corruption: str = "none",
     amount: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     step: typing.SupportsInt | typing.SupportsIndex = 0,
     stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    clock: typing.Any = None,
 ) -> tuple:
     """
     Rows of x, and the same rows corrupted.
+    """
+
+def tally(
+    totals: numpy.typing.NDArray[typing.Any] | GpuArray,
+    values: collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | GpuArray],
+    weight: typing.SupportsFloat | typing.SupportsIndex,
+) -> None:
+    """
+    Adds numbers, weighted, to running sums.
     """
 
 def tanh(a: typing.Any) -> typing.Any:
@@ -711,12 +883,17 @@ def tanh(a: typing.Any) -> typing.Any:
     Of every element: tanh(a)
     """
 
+def to_gpu(x: numpy.ndarray, gpu: typing.SupportsInt | typing.SupportsIndex = 0) -> typing.Any:
+    """
+    A copy on a GPU.
+    """
+
 def trim_memory() -> None:
     """
     Hands memory kept for reuse back to the system.
     """
 
-def turn_bits(x: typing.Annotated[numpy.typing.ArrayLike, numpy.bool]) -> numpy.ndarray:
+def turn_bits(x: numpy.typing.NDArray[typing.Any] | GpuArray) -> numpy.ndarray:
     """
     The transpose of a Boolean matrix, made from bits.
     """
@@ -728,19 +905,24 @@ def uniforms(
     step: typing.SupportsInt | typing.SupportsIndex = 0,
     stream: typing.SupportsInt | typing.SupportsIndex = 0,
     first_row: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> numpy.ndarray:
+    gpu: typing.SupportsInt | typing.SupportsIndex = -1,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
-    Counter-based uniforms in [0, 1).
+    Counter-based uniforms in [0, 1), on the CPU or a GPU.
     """
 
 def weight_update(
     visible: typing.Any,
-    hidden: numpy.ndarray,
-    weights: numpy.ndarray,
+    hidden: numpy.typing.NDArray[typing.Any] | GpuArray,
+    weights: numpy.typing.NDArray[typing.Any] | GpuArray,
     velocity: typing.Any,
-    contrast: numpy.ndarray,
+    contrast: numpy.typing.NDArray[typing.Any] | GpuArray,
     row_scale: typing.Any = None,
-    rank_one: collections.abc.Sequence[tuple[numpy.ndarray, numpy.ndarray]] = [],
+    rank_one: collections.abc.Sequence[
+        tuple[
+            numpy.typing.NDArray[typing.Any] | GpuArray, numpy.typing.NDArray[typing.Any] | GpuArray
+        ]
+    ] = [],
     rate: typing.SupportsFloat | typing.SupportsIndex = 1.0,
     momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     l2: typing.SupportsFloat | typing.SupportsIndex = 0.0,

@@ -128,7 +128,7 @@ def _(g, y, a, b):
 
 
 def _to_one_of(g: Any, a: Any, b: Any, second: Any) -> tuple[Any, Any]:
-    """The gradients by a and b of an operation that takes b where `second` is 1, a where it is 0."""
+    """The gradients by a and b of an operation that takes b where `second` is 1, else a."""
     return _fit(mul(g, _core.sub(1.0, second)), a), _fit(mul(g, second), b)
 
 

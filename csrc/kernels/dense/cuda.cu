@@ -10,7 +10,7 @@ namespace unsupfast {
 namespace cuda {
 namespace {
 
-enum DenseScratch : int { kTurnedScratch = 2, kGateScratch = 3, kSumScratch = 4 };
+enum DenseScratch : int { kTurnedScratch = 2, kSumScratch = 4 };
 
 template <class T>
 struct ActivationEpilogue {
@@ -21,11 +21,23 @@ struct ActivationEpilogue {
 
     __device__ bool wants_row_sums() const { return false; }
     __device__ void row_sum(int64_t, int64_t, T) const {}
-    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
+    struct Loaded {
+        T bias[4] = {};
+    };
+    __device__ Loaded load(int64_t, int64_t panel, int b) const {
+        Loaded loaded;
 #pragma unroll
         for (int w = 0; w < 4; ++w) {
             const int64_t column = panel * kPanel + column_of(b, w);
-            if (column < n) y[row * n + column] = activate(act, bias ? sums[w] + bias[column] : sums[w]);
+            if (bias && column < n) loaded.bias[w] = bias[column];
+        }
+        return loaded;
+    }
+    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], const Loaded& loaded) const {
+#pragma unroll
+        for (int w = 0; w < 4; ++w) {
+            const int64_t column = panel * kPanel + column_of(b, w);
+            if (column < n) y[row * n + column] = activate(act, sums[w] + loaded.bias[w]);
         }
         return T(0);
     }
@@ -48,21 +60,56 @@ void dense(const Dense& p, const Launch& launch) {
 
 // ---------------------------------------------------------------- gate
 
-template <class T>
-__global__ void __launch_bounds__(256) gate_kernel(const __grid_constant__ Gate p, T* rows) {
-    const int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x;
-    if (i >= p.m * p.n) return;
-    const T g = static_cast<const T*>(p.g)[i];
-    rows[i] = p.y ? g * slope(p.act, static_cast<const T*>(p.y)[i]) : g;
-}
+// A block has the 32 columns of a panel and a chunk of rows, two neighbours a warp at a time: a word of bf16.
+constexpr int kGateThreads = 256, kGateWarps = kGateThreads / 32;
 
 template <class T>
+__global__ void __launch_bounds__(kGateThreads)
+    gate_kernel(const __grid_constant__ Gate p, int64_t chunk_rows, T* sums) {
+    __shared__ T all[kGateWarps][32];
+    const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
+    const int64_t panel = blockIdx.x % panel_count(p.n), chunk = blockIdx.x / panel_count(p.n);
+    const int64_t column = panel * kPanel + lane, end = min(p.m, (chunk + 1) * chunk_rows);
+    const T *g = static_cast<const T*>(p.g) + column, *y = static_cast<const T*>(p.y);
+    T *rows = static_cast<T*>(p.rows), sum(0);
+#pragma unroll 4
+    for (int64_t i = chunk * chunk_rows + 2 * warp; i < end; i += 2 * kGateWarps) {
+        T z[2] = {};
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+            if (column >= p.n || i + j >= end) continue;
+            z[j] = g[(i + j) * p.n];
+            if (y) z[j] *= slope(p.act, y[(i + j) * p.n + column]);
+            if (rows) rows[(i + j) * p.n + column] = z[j];
+            sum += z[j];
+        }
+        if (!p.panels) continue;
+        if constexpr (sizeof(T) == 4)
+            if (p.format == DType::bf16) {
+                static_cast<uint32_t*>(p.panels)[(panel * panel_depth(DType::bf16, p.m) + i) / 2 * kPanel + lane] =
+                    pack_bf16(z[0], z[1]);
+                continue;
+            }
+        T* to = static_cast<T*>(p.panels) + (panel * p.m + i) * kPanel + lane;
+        to[0] = z[0];
+        if (i + 1 < end) to[kPanel] = z[1];
+    }
+    if (!sums) return;
+    all[warp][lane] = sum;
+    __syncthreads();
+    if (warp > 0 || column >= p.n) return;
+    for (int w = 1; w < kGateWarps; ++w) sum += all[w][lane];
+    sums[chunk * p.n + column] = sum;
+}
+
+// Sums of chunks, whose size is one of m alone, are added in their order.
+template <class T>
 void gate(const Gate& p, const Launch& launch) {
-    T* rows = static_cast<T*>(p.rows);
-    if (!rows) rows = static_cast<T*>(launch.scratch(kGateScratch, size_t(p.m * p.n) * sizeof(T)));
-    start(launch, (p.m * p.n + 255) / 256, 256, gate_kernel<T>, p, rows);
-    if (p.panels) PackPanels_cuda(PackPanels{p.m, p.n, rows, p.n, 1, p.panels, p.dtype, p.format}, launch);
-    if (p.sums) ColumnSum_cuda(ColumnSum{p.m, p.n, Left{rows, p.n, 1}, nullptr, 0, p.sums, p.dtype}, launch);
+    const int64_t chunk_rows = p.m > 256 && p.m <= 2048 ? 64 : 256, chunks = p.m ? (p.m + chunk_rows - 1) / chunk_rows : 1;
+    T* sums = static_cast<T*>(p.sums);
+    if (sums && chunks > 1) sums = static_cast<T*>(launch.scratch(kPartialScratch, size_t(chunks * p.n) * sizeof(T)));
+    start(launch, panel_count(p.n) * chunks, kGateThreads, gate_kernel<T>, p, chunk_rows, sums);
+    if (sums != p.sums) sum_partials<T>(launch, sums, chunks, p.n, T(0), static_cast<T*>(p.sums));
 }
 
 // ---------------------------------------------------------------- weights
@@ -117,17 +164,34 @@ struct UpdateEpilogue {
 
     __device__ bool wants_row_sums() const { return false; }
     __device__ void row_sum(int64_t, int64_t, T) const {}
-    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4]) const {
+    struct Loaded {
+        Stepped<T> element[4];
+    };
+    // The padding of panels is there to be read.
+    __device__ Loaded load(int64_t row, int64_t panel, int b) const {
+        Loaded loaded;
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            loaded.element[i] = Stepped<T>(slice, (panel * k + row) * kPanel + column_of(b, i));
+        return loaded;
+    }
+    __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], Loaded loaded) const {
+        const StepNumbers<T> now = numbers.now();
+        bool finite = true;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const int64_t column = panel * kPanel + column_of(b, i), at = (panel * k + row) * kPanel + column_of(b, i);
             if (column >= n) continue;
+            Stepped<T>& element = loaded.element[i];
             T g = sums[i];
             if (before) g += before[at];
-            if (columns) g += static_cast<const T*>(slice.p)[at] * columns[column];
+            if (columns) g += element.p * columns[column];
             if (slice.g) g += static_cast<const T*>(slice.g)[at];
-            if (!isfinite(step_one(numbers, slice, at, g))) atomicOr(nonfinite, 1);
+            element.step(now, T(slice.decay), g);
+            element.store(slice, at);
+            finite = finite && isfinite(element.p);
         }
+        if (!finite) atomicOr(nonfinite, 1);
         return T(0);
     }
 };

@@ -21,7 +21,10 @@ __global__ void __launch_bounds__(256) step_kernel(const __grid_constant__ Slice
     const Slice& slice = all.slice[s];
     const int64_t i = (int64_t(blockIdx.x) - all.first_block[s]) * 256 + threadIdx.x;
     if (i >= slice.n) return;
-    if (!isfinite(step_one(numbers, slice, i, static_cast<const T*>(slice.g)[i]))) atomicOr(nonfinite, 1);
+    Stepped<T> element(slice, i);
+    element.step(numbers.now(), T(slice.decay), static_cast<const T*>(slice.g)[i]);
+    element.store(slice, i);
+    if (!isfinite(element.p)) atomicOr(nonfinite, 1);
 }
 
 template <class T>

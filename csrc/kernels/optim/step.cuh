@@ -37,37 +37,43 @@ struct StepNumbers {
     }
 };
 
-// Steps element i of a slice along g; returns its new value.
+// What a step reads of an element and writes: the parameter and its moments.
 template <class T>
-__device__ __forceinline__ T step_one(const StepNumbers<T>& given, const Slice& slice, int64_t i, T g) {
-    const StepNumbers<T> a = given.now();
-    T p = static_cast<T*>(slice.p)[i];
-    const T decay = T(slice.decay);
-    g *= a.scale;
-    if (a.limit > T(0)) g = g > a.limit ? a.limit : g < -a.limit ? -a.limit : g;  // NaN stays NaN
-    if (a.rule == Rule::adamw)
-        p -= p * (a.rate * decay);
-    else
-        g += p * decay;
-    if (a.rule == Rule::sgd) {
-        p -= a.rate * g;
-    } else if (a.rule == Rule::momentum) {
-        T& m = static_cast<T*>(slice.m)[i];
-        m = m * a.beta1 + g;
-        p -= a.rate * (a.nesterov ? g + m * a.beta1 : m);
-    } else {
-        T& v = static_cast<T*>(slice.v)[i];
-        v = v * a.beta2 + g * g * (T(1) - a.beta2);
-        if (a.rule == Rule::rmsprop) {
-            p -= a.rate * g / (sqrt(v) + a.eps);
+struct Stepped {
+    T p = T(0), m = T(0), v = T(0);
+
+    Stepped() = default;
+    __device__ __forceinline__ Stepped(const Slice& slice, int64_t i)
+        : p(static_cast<const T*>(slice.p)[i]),
+          m(slice.m ? static_cast<const T*>(slice.m)[i] : T(0)),
+          v(slice.v ? static_cast<const T*>(slice.v)[i] : T(0)) {}
+    __device__ __forceinline__ void store(const Slice& slice, int64_t i) const {
+        static_cast<T*>(slice.p)[i] = p;
+        if (slice.m) static_cast<T*>(slice.m)[i] = m;
+        if (slice.v) static_cast<T*>(slice.v)[i] = v;
+    }
+    __device__ __forceinline__ void step(const StepNumbers<T>& a, T decay, T g) {
+        g *= a.scale;
+        if (a.limit > T(0)) g = g > a.limit ? a.limit : g < -a.limit ? -a.limit : g;  // NaN stays NaN
+        if (a.rule == Rule::adamw)
+            p -= p * (a.rate * decay);
+        else
+            g += p * decay;
+        if (a.rule == Rule::sgd) {
+            p -= a.rate * g;
+        } else if (a.rule == Rule::momentum) {
+            m = m * a.beta1 + g;
+            p -= a.rate * (a.nesterov ? g + m * a.beta1 : m);
         } else {
-            T& m = static_cast<T*>(slice.m)[i];
-            m = m * a.beta1 + g * (T(1) - a.beta1);
-            p -= m * a.c1 / (sqrt(v * a.c2) + a.eps);
+            v = v * a.beta2 + g * g * (T(1) - a.beta2);
+            if (a.rule == Rule::rmsprop) {
+                p -= a.rate * g / (sqrt(v) + a.eps);
+            } else {
+                m = m * a.beta1 + g * (T(1) - a.beta1);
+                p -= m * a.c1 / (sqrt(v * a.c2) + a.eps);
+            }
         }
     }
-    static_cast<T*>(slice.p)[i] = p;
-    return p;
-}
+};
 
 }  // namespace unsupfast::cuda

@@ -21,7 +21,7 @@ __device__ __forceinline__ T join(Reduction f, T a, T x) {
     return f == Reduction::sum ? a + x : x > a || x != x ? x : a;
 }
 
-// part[piece][o] for inner = 1, a block an item
+// part[piece][o] for inner = 1, a block an item; where part is null there is one piece, and it is the result
 template <class T>
 __global__ void __launch_bounds__(kThreads) neighbours_kernel(const __grid_constant__ Reduce p, double* part) {
     const int64_t piece = blockIdx.x / p.outer, o = blockIdx.x % p.outer, first = piece * kPiece;
@@ -35,7 +35,11 @@ __global__ void __launch_bounds__(kThreads) neighbours_kernel(const __grid_const
         __syncthreads();
         if (threadIdx.x < d) all[threadIdx.x] = join(p.f, all[threadIdx.x], all[threadIdx.x + d]);
     }
-    if (threadIdx.x == 0) part[blockIdx.x] = all[0];
+    if (threadIdx.x > 0) return;
+    if (part)
+        part[blockIdx.x] = all[0];
+    else
+        static_cast<T*>(p.y)[o] = T(p.scale * all[0]);
 }
 
 // part[piece][o][i], a thread a column of a piece
@@ -49,7 +53,10 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t count = p.reduced - first < kPieceRows ? p.reduced - first : kPieceRows;
     double total = nothing(p.f);
     for (int64_t r = 0; r < count; ++r) total = join(p.f, total, double(x[r * p.inner]));
-    part[item] = total;
+    if (part)
+        part[item] = total;
+    else
+        static_cast<T*>(p.y)[item] = T(p.scale * total);
 }
 
 template <class T>
@@ -67,12 +74,13 @@ void reduce(const Reduce& p, const Launch& launch) {
     const int64_t length = p.inner == 1 ? kPiece : kPieceRows, pieces = (p.reduced + length - 1) / length;
     const int64_t results = p.outer * p.inner, items = results * pieces;
     if (results == 0) return;
-    auto* part = static_cast<double*>(launch.scratch(kPieceScratch, size_t(items) * sizeof(double)));
+    double* part =
+        pieces == 1 ? nullptr : static_cast<double*>(launch.scratch(kPieceScratch, size_t(items) * sizeof(double)));
     if (p.inner == 1)
         start(launch, items, kThreads, neighbours_kernel<T>, p, part);
     else
         start(launch, (items + kThreads - 1) / kThreads, kThreads, columns_kernel<T>, p, items, part);
-    start(launch, (results + kThreads - 1) / kThreads, kThreads, join_kernel<T>, p, pieces, part);
+    if (pieces != 1) start(launch, (results + kThreads - 1) / kThreads, kThreads, join_kernel<T>, p, pieces, part);
 }
 
 template <class T>

@@ -102,7 +102,8 @@ class Session:
         self._graphs: dict[Any, Any] = {}  # kind of step -> how often it was done, or its graph
         self._recordable = gpu >= 0 and _core.can_record()
         self._now: Any = None  # the step under way, where recorded ones look for it
-        self._totals: Any = None
+        self._names: list[str] = []  # of what steps measure,
+        self._totals: Any = None  # and its sums over the epoch
         if gpu >= 0:
             self._flag = _core.gpu_zeros((1,), np.int32, gpu)
 
@@ -114,7 +115,6 @@ class Session:
         self._noise_seed = (model._seed + block) & (2**64 - 1)  # rows of blocks: the same numbers
         self._first = model._optimizer_state.step_count
         self._sums: dict[str, float] = {}
-        self._names: list[str] = []
         if self.gpu < 0 or not len(order):
             return
         if self._totals is not None:
@@ -211,7 +211,7 @@ class Session:
             return
         self._names = list(values)
         if self._totals is None or len(self._totals) != len(values):
-            self._totals, self._graphs = _core.gpu_zeros((len(values),), np.float64, self.gpu), {}
+            self._totals = _core.gpu_zeros((len(values),), np.float64, self.gpu)
         _core.tally(self._totals, list(values.values()), float(count))
 
     def _record(self, number: int, count: int) -> Any:

@@ -7,8 +7,8 @@ those of :mod:`unsupfast.training`.
 
 from __future__ import annotations
 
-import functools
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -507,7 +507,9 @@ class NetworkEstimator(BaseEstimator):
                     restore=self._restore,
                     remember=lambda best: self.__dict__.update(_best_state=best),
                     best_state=self._best_state,
-                    save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
+                    save=None
+                    if self.checkpoint is None
+                    else lambda: save_model(self, self.checkpoint),
                     save_every=self.checkpoint_every,
                     history=self.history_,
                     monitor="validation_score" if self.patience is not None else None,

@@ -16,12 +16,8 @@ from ..io import model_class, model_name
 
 __all__ = ["from_plain", "parameters_of"]
 
-_NOT_KEPT = (
-    "checkpoint",
-    "resume",
-    "callbacks",
-    "device",
-)  # of the process that trained, not of the model
+# Of the process that trained, not of the model.
+_NOT_KEPT = ("checkpoint", "resume", "callbacks", "device")
 _OBJECTS: dict[str, Any] = {
     prefix + name: getattr(module, name)
     for module, prefix in ((penalties, ""), (optim, ""), (units, "units."))

@@ -26,7 +26,8 @@ class DenoisingAutoencoder(Autoencoder):
         None means the default.
     tied : bool, default=True
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks : see Autoencoder
+    precision, device, verbose, random_state : see Autoencoder
 
     References
     ----------
@@ -92,7 +93,8 @@ class ContractiveAutoencoder(Autoencoder):
         Weight of the squared Frobenius norm.
     tied : bool, default=True
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks : see Autoencoder
+    precision, device, verbose, random_state : see Autoencoder
 
     References
     ----------
@@ -157,7 +159,8 @@ class SparseAutoencoder(Autoencoder):
         Weight of the penalty.
     tied : bool, default=False
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks : see Autoencoder
+    precision, device, verbose, random_state : see Autoencoder
     """
 
     def __init__(
@@ -224,7 +227,8 @@ class StackedAutoencoder(Autoencoder):
         Given one, this is the stacked denoising auto-encoder.
     tied : bool, default=False
     activation, loss, optimizer, learning_rate, weight_decay, batch_size, n_iter : see Autoencoder
-    validation_fraction, patience, callbacks, precision, device, verbose, random_state : see Autoencoder
+    validation_fraction, patience, callbacks : see Autoencoder
+    precision, device, verbose, random_state : see Autoencoder
 
     References
     ----------
