@@ -288,7 +288,7 @@ void bind_gpu_array(py::module_& m) {
         .def("__dlpack_device__", [](const GpuArray& a) { return py::make_tuple(dlpack::kCuda, a.device.gpu); })
         .def(
             "__dlpack__",
-            [](const py::object& x, const py::object& stream, const py::kwargs&) {
+            [](const py::object& x, const py::object& stream, const py::kwargs&) -> py::object {
                 return dlpack::export_to(gpu(x), stream);
             },
             "stream"_a = py::none())

@@ -7,7 +7,6 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-import typing_extensions
 
 __all__: list[str] = [
     "GpuArray",
@@ -31,6 +30,7 @@ __all__: list[str] = [
     "continuous_third",
     "continuous_variance",
     "contraction",
+    "contrast_gradient",
     "dense",
     "dense_grad",
     "div",
@@ -39,6 +39,7 @@ __all__: list[str] = [
     "gate",
     "get_isa",
     "get_num_threads",
+    "gibbs_chain",
     "gpu_full",
     "gpu_synchronize",
     "gpu_zeros",
@@ -55,6 +56,7 @@ __all__: list[str] = [
     "measure_bandwidth",
     "measure_peak",
     "minimum",
+    "momentum_step",
     "mul",
     "neg",
     "outer",
@@ -66,6 +68,7 @@ __all__: list[str] = [
     "relu",
     "set_isa",
     "set_num_threads",
+    "shape_gradient",
     "share",
     "sigmoid",
     "softplus",
@@ -80,6 +83,9 @@ __all__: list[str] = [
     "trim_memory",
     "turn_bits",
     "uniforms",
+    "variance_gradient",
+    "variances",
+    "weigh_annealed",
     "weight_update",
     "where",
 ]
@@ -92,7 +98,7 @@ class GpuArray:
     __array_ufunc__ = None
     def __add__(self, arg0: typing.Any) -> typing.Any: ...
     def __array__(self, *args, **kwargs) -> typing.Any: ...
-    def __dlpack__(self, stream: typing.Any = None, **kwargs) -> typing_extensions.CapsuleType: ...
+    def __dlpack__(self, stream: typing.Any = None, **kwargs) -> typing.Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __float__(self) -> float: ...
     def __getitem__(self, arg0: typing.Any) -> typing.Any: ...
@@ -554,6 +560,23 @@ def contraction(
     Squared Frobenius norm of a layer's Jacobian for every row, and its gradients by h and norms.
     """
 
+def contrast_gradient(
+    dv: numpy.typing.NDArray[typing.Any] | GpuArray,
+    dh: numpy.typing.NDArray[typing.Any] | GpuArray,
+    precision: typing.Any,
+    hidden_mean: typing.Any,
+    visible_offset: numpy.typing.NDArray[typing.Any] | GpuArray,
+    hidden_offset: numpy.typing.NDArray[typing.Any] | GpuArray,
+    total: typing.SupportsFloat | typing.SupportsIndex,
+    decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    target: typing.SupportsFloat | typing.SupportsIndex = -1.0,
+    cost: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    centred: bool = False,
+) -> dict:
+    """
+    Gradients by the biases, and the terms of centring and sparsity, from an update's column sums.
+    """
+
 def dense(
     x: numpy.typing.NDArray[typing.Any] | GpuArray,
     w: numpy.typing.NDArray[typing.Any] | GpuArray,
@@ -623,6 +646,25 @@ def get_isa() -> str:
 def get_num_threads() -> int:
     """
     Threads that kernels run on.
+    """
+
+def gibbs_chain(
+    states: numpy.typing.NDArray[typing.Any] | GpuArray,
+    weights: numpy.typing.NDArray[typing.Any] | GpuArray,
+    near_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+    far_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+    steps: typing.SupportsInt | typing.SupportsIndex,
+    betas: typing.Any = None,
+    base_bias: typing.Any = None,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_step: typing.SupportsInt | typing.SupportsIndex = 0,
+    near_stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    far_stream: typing.SupportsInt | typing.SupportsIndex = 1,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+    precision: str = "float32",
+) -> dict:
+    """
+    Alternations of Gibbs sampling of Bernoulli layers, or of annealing where betas are given: near and far states, and the last means or the log weights.
     """
 
 def gpu_full(
@@ -757,6 +799,23 @@ def minimum(a: typing.Any, b: typing.Any) -> typing.Any:
     Of every element: (a < b) | (a != a) ? a : b
     """
 
+def momentum_step(
+    tensors: collections.abc.Sequence[
+        tuple[
+            numpy.typing.NDArray[typing.Any] | GpuArray,
+            numpy.typing.NDArray[typing.Any] | GpuArray,
+            numpy.typing.NDArray[typing.Any] | GpuArray,
+        ]
+    ],
+    rate: typing.SupportsFloat | typing.SupportsIndex,
+    momentum: typing.SupportsFloat | typing.SupportsIndex,
+    low: typing.SupportsFloat | typing.SupportsIndex,
+    high: typing.SupportsFloat | typing.SupportsIndex,
+) -> bool:
+    """
+    A step up their gradients for tensors (p, v, g), in place; whether all is finite.
+    """
+
 def mul(a: typing.Any, b: typing.Any) -> typing.Any:
     """
     Of every element: (a * b)
@@ -817,6 +876,18 @@ def set_isa(name: str) -> None:
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the number of threads; n <= 0 means all processors this process may run on.
+    """
+
+def shape_gradient(
+    states: numpy.typing.NDArray[typing.Any] | GpuArray,
+    contrast: numpy.typing.NDArray[typing.Any] | GpuArray,
+    shape: numpy.typing.NDArray[typing.Any] | GpuArray,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    begin: typing.SupportsInt | typing.SupportsIndex,
+    end: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    By gaps and asymmetries of double rectified units.
     """
 
 def share(x: typing.Any, gpu: typing.SupportsInt | typing.SupportsIndex = 0) -> typing.Any:
@@ -909,6 +980,35 @@ def uniforms(
 ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     Counter-based uniforms in [0, 1), on the CPU or a GPU.
+    """
+
+def variance_gradient(
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+    contrast: numpy.typing.NDArray[typing.Any] | GpuArray,
+    row_scale: numpy.typing.NDArray[typing.Any] | GpuArray,
+    row_dot: numpy.typing.NDArray[typing.Any] | GpuArray,
+    begin: typing.SupportsInt | typing.SupportsIndex,
+    end: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    By the log variances of Gaussian units.
+    """
+
+def variances(z: numpy.typing.NDArray[typing.Any] | GpuArray) -> tuple:
+    """
+    (precision, standard deviation) of log variances.
+    """
+
+def weigh_annealed(
+    states: numpy.typing.NDArray[typing.Any] | GpuArray,
+    log_z: numpy.typing.NDArray[typing.Any] | GpuArray,
+    shift: numpy.typing.NDArray[typing.Any] | GpuArray,
+    sign: typing.SupportsFloat | typing.SupportsIndex,
+    factor: typing.SupportsFloat | typing.SupportsIndex,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    One step's part of the log weights of annealed importance sampling.
     """
 
 def weight_update(
