@@ -132,9 +132,16 @@ def cuda(session: nox.Session) -> None:
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """The kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    """The kernel tests and, on a GPU played by the CPU, those of models on a GPU, under
+    AddressSanitizer and UndefinedBehaviorSanitizer."""
     session.install(*extra("test"))
-    development_build(session, "sanitize", UNSUPFAST_SANITIZE="ON", UNSUPFAST_CUDA="OFF")
+    development_build(
+        session,
+        "sanitize",
+        UNSUPFAST_SANITIZE="ON",
+        UNSUPFAST_CUDA="OFF",
+        UNSUPFAST_SIMULATED_GPU="ON",
+    )
     libraries = [
         subprocess.check_output(
             [os.environ.get("CXX", "g++"), f"-print-file-name={name}"], text=True
@@ -152,7 +159,7 @@ def sanitize(session: nox.Session) -> None:
     }
     python = shutil.which("python", path=session.bin)
     assert python is not None
-    arguments = [*(session.posargs or ["-m", "kernels"])]
+    arguments = [*(session.posargs or ["-m", "kernels or gpu"])]
     # --capture=sys lets the sanitizers' own reports through.
     arguments += ["--capture=sys", "-p", "no:cacheprovider"]
     session.run(python, "-m", "pytest", *arguments, env=env)

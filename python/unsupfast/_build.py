@@ -18,17 +18,17 @@ def build_info() -> dict[str, Any]:
     -------
     dict
         ``version``, ``compiler``, ``flags``, ``build_type``; ``isa`` in use and ``available_isas``;
-        ``threads``; ``cuda`` with ``built``, ``usable`` and ``reason``; ``operations`` with the
+        ``threads``; ``cuda`` with ``built``, ``usable``, ``gpus`` and the ``reason`` why there is
+        none or one cannot be used; ``operations`` with the
         backends that have a kernel for each.
     """
     facts = dict(_core.build_facts())
-    built = facts.pop("cuda_built")
+    gpus, reason = _core.gpus()
     cuda = {
-        "built": built,
-        "usable": False,
-        "reason": "models train on the CPU in this version"
-        if built
-        else facts.pop("cuda_reason", ""),
+        "built": facts.pop("cuda_built"),
+        "usable": any(not gpu["reason"] for gpu in gpus),
+        "reason": reason or next((gpu["reason"] for gpu in gpus if gpu["reason"]), ""),
+        "gpus": gpus,
         "architectures": facts.pop("cuda_archs", ""),
         "toolkit": facts.pop("cuda_version", ""),
     }

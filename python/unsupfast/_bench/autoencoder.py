@@ -115,9 +115,11 @@ def ours_setup(task: Task, model: Any) -> Callable[[], Any]:
 
     if model.device == "cpu":
         return call
-    training = model._training(0)  # for as long as the model lives: the data stay on the GPU
+    training = model._training(0)
     training.__enter__()
-    return gpu.synchronised(call)
+    done = gpu.synchronised(call)
+    done.training = training  # the data stay on the GPU for as long as the function lives
+    return done
 
 
 def share_of_python(call: Callable[[], Any], calls: int = 5) -> float:

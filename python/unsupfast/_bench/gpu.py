@@ -25,7 +25,7 @@ def _torch() -> Any:
     return torch
 
 
-def synchronised(call: Callable[[], Any]) -> Callable[[], None]:
+def synchronised(call: Callable[[], Any]) -> Any:
     """A call of ours that returns when the GPU has done it."""
 
     def done() -> None:
