@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(256) take_rows_kernel(const __grid_constant__ 
     }
     const T amount = T(p.amount);
     for (int64_t j = threadIdx.x; corrupted && j < p.n; j += 256) {
-        const T u =
-            T(philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream));
+        const T u = T(
+            philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream));
         T x = from[j];
         switch (p.corruption) {
             case Corruption::none:

@@ -115,7 +115,8 @@ __global__ void __launch_bounds__(kGateThreads)
 // Sums of chunks, whose size is one of m alone, are added in their order.
 template <class T>
 void gate(const Gate& p, const Launch& launch) {
-    const int64_t chunk_rows = p.m > 256 && p.m <= 2048 ? 128 : 256, chunks = p.m ? (p.m + chunk_rows - 1) / chunk_rows : 1;
+    const int64_t chunk_rows = p.m > 256 && p.m <= 2048 ? 128 : 256,
+                  chunks = p.m ? (p.m + chunk_rows - 1) / chunk_rows : 1;
     T* sums = static_cast<T*>(p.sums);
     if (sums && chunks > 1) sums = static_cast<T*>(launch.scratch(kPartialScratch, size_t(chunks * p.n) * sizeof(T)));
     start(launch, panel_count(p.n) * chunks, kGateThreads, gate_kernel<T>, p, chunk_rows, sums);
@@ -181,8 +182,7 @@ struct UpdateEpilogue {
     __device__ Loaded load(int64_t row, int64_t panel, int b) const {
         Loaded loaded;
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-            loaded.element[i] = Stepped<T>(slice, (panel * k + row) * kPanel + column_of(b, i));
+        for (int i = 0; i < 4; ++i) loaded.element[i] = Stepped<T>(slice, (panel * k + row) * kPanel + column_of(b, i));
         return loaded;
     }
     __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], Loaded loaded) const {
