@@ -107,7 +107,7 @@ def test_most_steps_are_recorded(monkeypatch):
     eager = []
     do = _device.Session._do
     monkeypatch.setattr(_device.Session, "_do", lambda *args: (eager.append(1), do(*args)))
-    for name in ("clipped", "masked", "hutchinson", "l1", "vae", "iwae", "csr", "classifier"):
+    for name in ("clipped", "masked", "hutchinson", "l1", "vae", "iwae", "csr"):
         eager.clear()
         fitted(name, "cuda")
         # three of every size and, where the loss changes from epoch to epoch, of every epoch
@@ -180,6 +180,17 @@ def test_streams_and_partial_fit():
         codes[device] = part.transform(X)
     np.testing.assert_allclose(losses["cuda"]["loss"], losses["cpu"]["loss"], rtol=1e-3)
     np.testing.assert_allclose(codes["cuda"], codes["cpu"], atol=1e-3)
+
+
+def test_data_too_large_for_a_gpu(monkeypatch):
+    known, reason = _core.gpus()
+    monkeypatch.setattr(_core, "gpus", lambda: ([{**known[0], "memory": 1000}], reason))
+    for name in ("masked", "csr", "classifier"):
+        apart = fitted(name, "cuda")
+        with monkeypatch.context() as context:
+            context.setattr(_core, "gpus", lambda: (known, reason))
+            whole = fitted(name, "cuda")
+        np.testing.assert_allclose(apart.history_["loss"], whole.history_["loss"], rtol=1e-6)
 
 
 def test_divergence_keeps_the_state_before():

@@ -54,7 +54,7 @@ struct ScratchBuffers {
     }
 };
 
-constexpr int kAsideSlots = 16;     // the first slot of what is done aside
+constexpr int kAsideSlots = 16;  // the first slot of what is done aside
 thread_local int first_slot = 0;
 
 void* scratch(int slot, size_t bytes) {

@@ -92,8 +92,9 @@ void zero(int device, void* p, size_t bytes);  // asynchronous
 void synchronize(int device);                  // throws what a kernel did wrong
 // Gives memory that was released back to the driver.
 void trim(int device);
-// Work that is recorded once and done often. From the making of a Graph to finish() what the calling thread starts on that
-// GPU is recorded, not done; memory that it asks for belongs to the graph. Copies between CPU and GPU can't be recorded.
+// Work that is recorded once and done often. From the making of a Graph to finish() what the calling thread starts on
+// that GPU is recorded, not done; memory that it asks for belongs to the graph. Copies between CPU and GPU can't be
+// recorded.
 class Graph {
   public:
     explicit Graph(int device);

@@ -23,12 +23,21 @@ __global__ void __launch_bounds__(256) take_rows_kernel(const __grid_constant__ 
         from = to;
     } else {
         from += row * p.x.row_stride;
-        for (int64_t j = threadIdx.x; clean && j < p.n; j += 256) clean[j] = from[j];
+        struct alignas(16) Four {  // or two
+            T value[16 / sizeof(T)];
+        };
+        constexpr int64_t kFour = sizeof(Four) / sizeof(T);
+        if (p.n % kFour == 0 && p.x.row_stride % kFour == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0) {
+            for (int64_t j = threadIdx.x; clean && j < p.n / kFour; j += 256)
+                reinterpret_cast<Four*>(clean)[j] = reinterpret_cast<const Four*>(from)[j];
+        } else {
+            for (int64_t j = threadIdx.x; clean && j < p.n; j += 256) clean[j] = from[j];
+        }
     }
     const T amount = T(p.amount);
     for (int64_t j = threadIdx.x; corrupted && j < p.n; j += 256) {
-        const T u =
-            T(philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream));
+        const T u = T(
+            philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream));
         T x = from[j];
         switch (p.corruption) {
             case Corruption::none:

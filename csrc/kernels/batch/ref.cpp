@@ -16,8 +16,8 @@ void take_rows(const TakeRows& p) {
             T x = ref::left_at<T>(p.x, p.index[i], j);
             if (clean) clean[i * p.n + j] = x;
             if (!corrupted) continue;
-            const T u = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(p.index[i]), step_of(p.draw),
-                                       p.draw.stream);
+            const T u = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(p.index[i]),
+                                       step_of(p.draw), p.draw.stream);
             switch (p.corruption) {
                 case Corruption::none:
                     break;

@@ -44,8 +44,8 @@ void take_rows(const TakeRows& p, const Launch& launch) {
             if (!corrupted) continue;
             for (int64_t j0 = 0; j0 < p.n; j0 += 32) {
                 alignas(64) float u[2][32];
-                uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(row), 1, uint32_t(j0),
-                             u);
+                uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(row), 1,
+                             uint32_t(j0), u);
                 const int64_t stop = least(j0 + 32, p.n);
                 for (int64_t j = j0; j < stop; j += L) {
                     const int64_t n = least(stop - j, L);

@@ -60,8 +60,8 @@ void dense(const Dense& p, const Launch& launch) {
 
 // ---------------------------------------------------------------- gate
 
-// A block has the 32 columns of a panel and a chunk of rows, two neighbours a warp at a time: a word of bf16.
-constexpr int kGateThreads = 256, kGateWarps = kGateThreads / 32;
+// A block has the 32 columns of a panel and a chunk of rows, of which a warp reads a few before it writes any.
+constexpr int kGateThreads = 512, kGateWarps = kGateThreads / 32, kGateRows = 8;
 
 template <class T>
 __global__ void __launch_bounds__(kGateThreads)
@@ -70,29 +70,39 @@ __global__ void __launch_bounds__(kGateThreads)
     const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
     const int64_t panel = blockIdx.x % panel_count(p.n), chunk = blockIdx.x / panel_count(p.n);
     const int64_t column = panel * kPanel + lane, end = min(p.m, (chunk + 1) * chunk_rows);
-    const T *g = static_cast<const T*>(p.g) + column, *y = static_cast<const T*>(p.y);
+    const int64_t depth = panel_depth(p.format, p.m);
+    const T *g = static_cast<const T*>(p.g), *y = static_cast<const T*>(p.y);
     T *rows = static_cast<T*>(p.rows), sum(0);
-#pragma unroll 4
-    for (int64_t i = chunk * chunk_rows + 2 * warp; i < end; i += 2 * kGateWarps) {
-        T z[2] = {};
+    for (int64_t i = chunk * chunk_rows + kGateRows * warp; i < end; i += kGateRows * kGateWarps) {
+        const int count = column < p.n ? int(min(int64_t(kGateRows), end - i)) : 0;
+        const int64_t at = i * p.n + column;
+        T z[kGateRows], out[kGateRows];
 #pragma unroll
-        for (int j = 0; j < 2; ++j) {
-            if (column >= p.n || i + j >= end) continue;
-            z[j] = g[(i + j) * p.n];
-            if (y) z[j] *= slope(p.act, y[(i + j) * p.n + column]);
-            if (rows) rows[(i + j) * p.n + column] = z[j];
+        for (int j = 0; j < kGateRows; ++j) z[j] = j < count ? g[at + j * p.n] : T(0);
+        if (y) {
+#pragma unroll
+            for (int j = 0; j < kGateRows; ++j) out[j] = j < count ? y[at + j * p.n] : T(0);
+#pragma unroll
+            for (int j = 0; j < kGateRows; ++j) z[j] *= slope(p.act, out[j]);
+        }
+#pragma unroll
+        for (int j = 0; j < kGateRows; ++j) {
+            if (rows && j < count) rows[at + j * p.n] = z[j];
             sum += z[j];
         }
         if (!p.panels) continue;
-        if constexpr (sizeof(T) == 4)
-            if (p.format == DType::bf16) {
-                static_cast<uint32_t*>(p.panels)[(panel * panel_depth(DType::bf16, p.m) + i) / 2 * kPanel + lane] =
-                    pack_bf16(z[0], z[1]);
-                continue;
-            }
-        T* to = static_cast<T*>(p.panels) + (panel * p.m + i) * kPanel + lane;
-        to[0] = z[0];
-        if (i + 1 < end) to[kPanel] = z[1];
+        const int stored = int(min(int64_t(kGateRows), depth - i));  // the padding of columns and rows is zero
+#pragma unroll
+        for (int j = 0; j < kGateRows; ++j) {
+            if (j >= stored) continue;
+            if constexpr (sizeof(T) == 4)
+                if (p.format == DType::bf16) {
+                    static_cast<uint16_t*>(p.panels)[panel * depth * kPanel + swizzled(i + j, lane)] =
+                        uint16_t(pack_bf16(z[j], T(0)));
+                    continue;
+                }
+            static_cast<T*>(p.panels)[(panel * depth + i + j) * kPanel + lane] = z[j];
+        }
     }
     if (!sums) return;
     all[warp][lane] = sum;
@@ -105,7 +115,8 @@ __global__ void __launch_bounds__(kGateThreads)
 // Sums of chunks, whose size is one of m alone, are added in their order.
 template <class T>
 void gate(const Gate& p, const Launch& launch) {
-    const int64_t chunk_rows = p.m > 256 && p.m <= 2048 ? 64 : 256, chunks = p.m ? (p.m + chunk_rows - 1) / chunk_rows : 1;
+    const int64_t chunk_rows = p.m > 256 && p.m <= 2048 ? 128 : 256,
+                  chunks = p.m ? (p.m + chunk_rows - 1) / chunk_rows : 1;
     T* sums = static_cast<T*>(p.sums);
     if (sums && chunks > 1) sums = static_cast<T*>(launch.scratch(kPartialScratch, size_t(chunks * p.n) * sizeof(T)));
     start(launch, panel_count(p.n) * chunks, kGateThreads, gate_kernel<T>, p, chunk_rows, sums);
@@ -171,8 +182,7 @@ struct UpdateEpilogue {
     __device__ Loaded load(int64_t row, int64_t panel, int b) const {
         Loaded loaded;
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-            loaded.element[i] = Stepped<T>(slice, (panel * k + row) * kPanel + column_of(b, i));
+        for (int i = 0; i < 4; ++i) loaded.element[i] = Stepped<T>(slice, (panel * k + row) * kPanel + column_of(b, i));
         return loaded;
     }
     __device__ T operator()(int64_t row, int64_t panel, int b, const T (&sums)[4], Loaded loaded) const {

@@ -15,8 +15,8 @@ void dropout(const Dropout& p, const Launch& launch) {
         for (int64_t i = begin; i < end; ++i)
             for (int64_t j0 = 0; j0 < p.n; j0 += 32) {
                 alignas(64) float u[2][32];
-                uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(i), 1, uint32_t(j0),
-                             u);
+                uniform_tile(p.draw.seed, step_of(p.draw), p.draw.stream, p.draw.first_row + uint32_t(i), 1,
+                             uint32_t(j0), u);
                 const T* x = static_cast<const T*>(p.x) + i * p.n;
                 T* y = static_cast<T*>(p.y) + i * p.n;
                 for (int64_t j = j0; j < least(j0 + 32, p.n); j += L) {

@@ -18,8 +18,8 @@ __global__ void __launch_bounds__(256) latent_kernel(const __grid_constant__ Lat
     if (!p.z) return;
     const T sigma = exp(log_variance / T(2));
     for (int64_t row = i * p.samples; row < (i + 1) * p.samples; ++row) {
-        const T eps = probit(
-            T(philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw), p.draw.stream)));
+        const T eps = probit(T(philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row),
+                                              step_of(p.draw), p.draw.stream)));
         static_cast<T*>(p.eps)[row * p.n + j] = eps;
         static_cast<T*>(p.z)[row * p.n + j] = mean + sigma * eps;
     }

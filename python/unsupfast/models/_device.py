@@ -98,7 +98,10 @@ class Session:
 
     def __init__(self, gpu: int):
         self.gpu = gpu
+        self.rows: Any = None
+        self.targets: Any = None
         self._source: tuple[Any, Any] | None = None
+        self._apart = False  # whether the data stay on the CPU: too many for the GPU
         self._graphs: dict[Any, Any] = {}  # kind of step -> how often it was done, or its graph
         self._recordable = gpu >= 0 and _core.can_record()
         self._now: Any = None  # the step under way, where recorded ones look for it
@@ -124,19 +127,34 @@ class Session:
             self._graphs, self._now = {}, self._table[0].copy()
 
     def _take(self, model: Any, X: Any, y: Any) -> None:
+        """Puts the data where they are trained on, in the place of data of the same kind."""
         if self._source is not None and self._source[0] is X and self._source[1] is y:
             return
-        self._graphs = {}
         rows = model._rows(X)
-        if self.gpu >= 0:
+        self._apart = self.gpu >= 0 and _bytes(rows) > _core.gpus()[0][self.gpu]["memory"] // 2
+        if self.gpu < 0 or self._apart:
+            self.rows, self.targets = rows, y
+        elif y is None and _alike(self.rows, rows):  # a stream's next block
+            _arrays.assign(self.rows, rows)
+        else:
+            self._graphs = {}
             put = _core.to_gpu
-            rows = (
-                tuple(put(part, self.gpu) for part in rows)
-                if isinstance(rows, tuple)
-                else put(rows, self.gpu)
-            )
-        self.rows, self.columns, self._source = rows, X.shape[1], (X, y)
-        self.targets = y if y is None or self.gpu < 0 else _core.to_gpu(y, self.gpu)
+            on_gpu = [put(part, self.gpu) for part in (rows if isinstance(rows, tuple) else [rows])]
+            self.rows = tuple(on_gpu) if isinstance(rows, tuple) else on_gpu[0]
+            self.targets = y if y is None else put(y, self.gpu)
+        self.columns, self._source = X.shape[1], (X, y)
+
+    def take(self, corruption: tuple[str, float], moment: Moment) -> tuple[Any, Any, Any]:
+        """The mini-batch of a step: rows, the same corrupted, and targets."""
+        x, noisy = _core.take_rows(
+            self.rows, moment.index, self.columns, *corruption, **moment.noise.names(0)
+        )
+        y = None if self.targets is None else _arrays.take_rows(self.targets, moment.index)
+        if self._apart:
+            y = None if y is None else _core.to_gpu(y, self.gpu)
+            on_gpu = _core.to_gpu(x, self.gpu)
+            x, noisy = on_gpu, on_gpu if noisy is x else _core.to_gpu(noisy, self.gpu)
+        return x, noisy, y
 
     def _programme(self) -> np.ndarray:
         """Every step of the epoch, as :meth:`_moment` reads it: a row of int64."""
@@ -157,18 +175,16 @@ class Session:
     def _moment(self, number: int, count: int, step: Any) -> Moment:
         """Step `number` of the epoch; on a GPU, as `step` (a row of the programme) has it."""
         seed = self._model._seed
+        start = number * self._size
+        index, noise = self._order[start : start + count], Draw(self._noise_seed, self._epoch)
         if step is None:
-            start = number * self._size
-            return Moment(
-                self._order[start : start + count],
-                Draw(seed, self._first + number),
-                Draw(self._noise_seed, self._epoch),
-                self._rate,
-            )
+            return Moment(index, Draw(seed, self._first + number), noise, self._rate)
+        if not self._apart:
+            index, noise = step[_HEAD : _HEAD + count], Draw(self._noise_seed, 0, step[1:2])
         return Moment(
-            step[_HEAD : _HEAD + count],
+            index,
             Draw(seed, 0, step[0:1]),
-            Draw(self._noise_seed, 0, step[1:2]),
+            noise,
             self._rate,
             step[2:5],
             step[5:8],
@@ -189,7 +205,8 @@ class Session:
             for name, value in values.items():
                 self._sums[name] = self._sums.get(name, 0.0) + float(value) * count
             return
-        kind = (count, self._noise_seed, *self._model._constants())
+        noise = None if self._model._corruption()[0] == "none" else self._noise_seed
+        kind = (count, noise, *self._model._constants())
         known = self._graphs.get(kind, 0)
         if known == _EAGER and self._recordable:
             known = self._graphs[kind] = self._record(number, count) or 0
@@ -216,7 +233,7 @@ class Session:
 
     def _record(self, number: int, count: int) -> Any:
         """A graph of a step; None where it can't be recorded."""
-        if isinstance(self._model._optimizer_state, Minimizer):
+        if self._apart or isinstance(self._model._optimizer_state, Minimizer):
             self._recordable = False
             return None
         graph = _core.Graph(self.gpu)
@@ -247,3 +264,14 @@ class Session:
         if self.gpu >= 0 and len(self._order):
             self._look()
         return {name: value / max(1, len(self._order)) for name, value in self._sums.items()}
+
+
+def _bytes(rows: Any) -> int:
+    return sum(part.nbytes for part in (rows if isinstance(rows, tuple) else (rows,)))
+
+
+def _alike(known: Any, rows: Any) -> bool:
+    """Whether rows fit into the memory of others."""
+    if isinstance(rows, tuple) or not isinstance(known, _arrays.GpuArray):
+        return False
+    return known.shape == rows.shape and known.dtype == rows.dtype

@@ -256,14 +256,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _update(self, session: Session, moment: Moment) -> dict[str, Any]:
         """One step on a mini-batch; what it measured before that."""
-        x, noisy = _core.take_rows(
-            session.rows,
-            moment.index,
-            session.columns,
-            *self._corruption(),
-            **moment.noise.names(0),
-        )
-        y = None if session.targets is None else _arrays.take_rows(session.targets, moment.index)
+        x, noisy, y = session.take(self._corruption(), moment)
         optimizer, parameters = self._optimizer_state, self._parameters
         if isinstance(optimizer, Minimizer):
             return self._search(optimizer, lambda: self._loss(x, noisy, y, moment.draw))
