@@ -3,9 +3,9 @@
 // One warp copies the operands of a step of k to shared memory (bulk copies, a ring of stages); one or two
 // groups of four warps multiply them with wgmma and hand the sums to the epilogue. A left operand of bits stays
 // bits until it is in registers. Blocks live on and take one tile after the other, so that the next tile is
-// copied while an epilogue runs; `apart`, each group has tiles and a ring of its own, so that one multiplies while
-// the other is in its epilogue. The blocks of a cluster have tiles above each other and share every copy of the
-// right operand.
+// copied while an epilogue runs. The blocks of a cluster have tiles above each other and share every copy of the
+// right operand. Of small tiles there may be too few: then the blocks of a cluster have slices of k of the same
+// tile, and sum each other's sums in order.
 //
 // Every sum is taken in an order that depends on m, n and k alone: two runs agree bitwise. For float32 the products of
 // pieces are summed smallest first, and what a step sums is added with a rounding add: wgmma's own sums are truncated.
@@ -20,31 +20,28 @@
 
 namespace unsupfast::cuda::hopper {
 
-template <int kLeft, int kRight, int kFrags, int kCols, int kGroups, bool kApart, int kSpan, int kStages, int kCluster>
+template <int kLeft, int kRight, int kCols, int kGroups, int kSpan, int kStages, int kCluster>
 struct Shape {
     static constexpr bool bits = kLeft == 0;                       // the left operand
     static constexpr int left = bits ? 1 : kLeft, right = kRight;  // pieces
-    static constexpr int frags = kFrags;                           // a group multiplies frags x 64 rows
     static constexpr int cols = kCols;                             // of a tile
     static constexpr int groups = kGroups;
-    static constexpr int rings = kApart ? groups : 1, ring_groups = groups / rings;
     static constexpr int span = kSpan;  // of k in a stage
     static constexpr int stages = kStages;
     static constexpr int cluster = kCluster;
 
-    static constexpr bool sliced = groups == 1;            // the blocks of a cluster may have slices of k
-    static constexpr int rows = 64 * frags * ring_groups;  // of a tile
+    static constexpr bool sliced = groups == 1;  // the blocks of a cluster may have slices of k
+    static constexpr int rows = 64 * groups;     // of a tile
     static constexpr int threads = 128 * (groups + 1);
     static constexpr int steps = span / 16;
     // bytes
     static constexpr int left_block = 64 * span * (bits ? 1 : 16) / 8, left_piece = rows / 64 * left_block;
     static constexpr int right_panel = span * 64, right_piece = cols / 32 * right_panel;
     static constexpr int right_at = left * left_piece, stage = right_at + right * right_piece;
-    static constexpr int ring = stages * stage;
-    static constexpr int kept_at = rings * ring, kept = 16 * 64 * 4;  // of a warp, for the epilogue
+    static constexpr int kept_at = stages * stage, kept = 16 * 64 * 4;  // of a warp, for the epilogue
     static constexpr int barriers_at = kept_at + groups * 4 * kept;
-    static constexpr int shared = barriers_at + (rings * 2 * stages + (sliced ? 4 : 1)) * 8;
-    static_assert(!sliced || (cluster == 1 && frags == 1 && cols == 64));
+    static constexpr int shared = barriers_at + (2 * stages + 4) * 8;
+    static_assert(!sliced || (cluster == 1 && cols == 64));
     static_assert(shared <= 227 * 1024 && right_at % 512 == 0 && cols % 64 == 0 && span % (bits ? 64 : 32) == 0);
 };
 
@@ -90,16 +87,16 @@ struct Tiles {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-// What a block has to do: tiles of ring `index` first, first + stride, ..., and of each steps [begin, end) along k.
+// What a block has to do: tiles first, first + stride, ..., and of each steps [begin, end) along k.
 template <class S>
 struct Share {
     int64_t first, stride;
     uint32_t rank = 0, slices = 1, begin = 0, end;
-    __device__ Share(const Operands& p, int index) : end(uint32_t((p.k + S::span - 1) / S::span)) {
+    __device__ explicit Share(const Operands& p) : end(uint32_t((p.k + S::span - 1) / S::span)) {
         const uint32_t blocks = S::sliced ? cluster_blocks() : S::cluster;
         if (blocks > 1) rank = cluster_rank();
-        first = index * (gridDim.x / blocks) + blockIdx.x / blocks;
-        stride = S::rings * (gridDim.x / blocks);
+        first = blockIdx.x / blocks;
+        stride = gridDim.x / blocks;
         if constexpr (S::sliced) {
             slices = blocks;
             begin = end * rank / slices;
@@ -113,16 +110,14 @@ template <class S>
 struct Ring {
     unsigned char* data;
     uint64_t *full, *empty;
-    __device__ Ring(unsigned char* shared, int index)
-        : data(shared + index * S::ring),
-          full(reinterpret_cast<uint64_t*>(shared + S::barriers_at) + index * 2 * S::stages),
-          empty(full + S::stages) {}
+    __device__ explicit Ring(unsigned char* shared)
+        : data(shared), full(reinterpret_cast<uint64_t*>(shared + S::barriers_at)), empty(full + S::stages) {}
 
     // one thread
     __device__ void open() const {
         for (int s = 0; s < S::stages; ++s) {
             barrier_init(full + s, 1);
-            barrier_init(empty + s, 4 * S::ring_groups * S::cluster);
+            barrier_init(empty + s, 4 * S::groups * S::cluster);
         }
     }
 
@@ -146,35 +141,29 @@ template <class S>
 __device__ void clear_tails(const Operands& p, unsigned char* shared) {
     const int rest = int(p.right_depth % S::span);
     if (rest == 0) return;
-    const Share<S> share(p, 0);
+    const Share<S> share(p);
     const int chunks = int(share.end - share.begin), words = (S::span - rest) * 4;
     constexpr int kPanels = S::right * S::cols / 32;
     for (int stage = chunks - 1; stage < S::stages; stage += chunks)
-        for (int i = int(threadIdx.x); i < S::rings * kPanels * words; i += S::threads) {
-            const int panel = i / words;
-            unsigned char* at =
-                shared + panel / kPanels * S::ring + stage * S::stage + S::right_at + panel % kPanels * S::right_panel;
+        for (int i = int(threadIdx.x); i < kPanels * words; i += S::threads) {
+            unsigned char* at = shared + stage * S::stage + S::right_at + i / words * S::right_panel;
             reinterpret_cast<uint4*>(at + rest * 64)[i % words] = make_uint4(0, 0, 0, 0);
         }
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// What one warp copies for ring `index`: each lane one part of every stage, 64 rows of the left operand or a panel
-// of the right one. The second ring starts when the first is half through a tile: so their epilogues come apart.
+// What one warp copies: each lane one part of every stage, 64 rows of the left operand or a panel of the right one.
 template <class S>
-__device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ring<S>& ring, int index,
-                              uint64_t* half_through) {
+__device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ring<S>& ring) {
     constexpr int kBlocks = S::rows / 64, kPanels = S::cols / 32, kMine = kPanels / S::cluster;
     static_assert(S::left * kBlocks + S::right * kMine <= 32);
-    const Share<S> share(p, index);
+    const Share<S> share(p);
     const int lane = int(threadIdx.x) % 32, rank = S::sliced ? 0 : int(share.rank);
     const bool is_left = lane < S::left * kBlocks;
     const int part = is_left ? lane : lane - S::left * kBlocks, piece = part / (is_left ? kBlocks : kMine);
     const int in_piece = is_left ? part % kBlocks : part % kMine * S::cluster + rank;
     const int to = is_left ? piece * S::left_piece + in_piece * S::left_block
                            : S::right_at + piece * S::right_piece + in_piece * S::right_panel;
-    if (index > 0) barrier_wait(half_through, 0);
-    bool first = index == 0;
     uint32_t step = 0;
     for (int64_t t = share.first; t < tiles.count(); t += share.stride) {
         int64_t row, col;
@@ -199,10 +188,6 @@ __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ri
                 bulk_copy(ring.stage(step) + to, from, bytes, full);
             else if (mine)
                 bulk_copy(ring.stage(step) + to, from, bytes, full, uint16_t((1 << S::cluster) - 1));
-            if (S::rings > 1 && first && 2 * c + 2 >= share.end) {
-                first = false;
-                if (lane == 0) barrier_arrive(half_through);
-            }
         }
     }
 }
@@ -212,7 +197,7 @@ __device__ void copy_operands(const Operands& p, const Tiles<S>& tiles, const Ri
 // of zeros: a byte permutation makes a register, while 1 would take a multiplication more.
 template <class S>
 struct BitFragments {
-    uint32_t a[S::frags][S::steps][4];
+    uint32_t a[S::steps][4];
 
     template <int kByte>
     static __device__ uint32_t pair(uint32_t even, uint32_t odd) {
@@ -223,20 +208,16 @@ struct BitFragments {
                      : "r"(even), "r"(odd), "n"(0x4808 + (kByte << 12) + (kByte << 4)));
         return x;
     }
-    __device__ __forceinline__ void load(const unsigned char* stage, int first_row) {
-        const auto* word = reinterpret_cast<const uint32_t*>(stage) + first_row * 128 + threadIdx.x % 128;
+    __device__ __forceinline__ void load(const unsigned char* stage, int group) {
+        const uint32_t bits = reinterpret_cast<const uint32_t*>(stage + group * S::left_block)[threadIdx.x % 128];
 #pragma unroll
-        for (int f = 0; f < S::frags; ++f) {
-            const uint32_t bits = word[f * 128];
-#pragma unroll
-            for (int s = 0; s < S::steps; ++s) {
-                const uint32_t even = bits << (6 - 2 * s) & 0x40404040u;
-                const uint32_t odd = (s < 3 ? bits << (5 - 2 * s & 7) : bits >> 1) & 0x40404040u;
-                a[f][s][0] = pair<0>(even, odd);
-                a[f][s][1] = pair<1>(even, odd);
-                a[f][s][2] = pair<2>(even, odd);
-                a[f][s][3] = pair<3>(even, odd);
-            }
+        for (int s = 0; s < S::steps; ++s) {
+            const uint32_t even = bits << (6 - 2 * s) & 0x40404040u;
+            const uint32_t odd = (s < 3 ? bits << (5 - 2 * s & 7) : bits >> 1) & 0x40404040u;
+            a[s][0] = pair<0>(even, odd);
+            a[s][1] = pair<1>(even, odd);
+            a[s][2] = pair<2>(even, odd);
+            a[s][3] = pair<3>(even, odd);
         }
     }
 };
@@ -261,63 +242,54 @@ template <class S>
 struct Sums {
     static constexpr bool kPromote = S::right > 1;
     static constexpr int kFragments = S::cols / 2;
-    float sum[S::frags][kFragments];
+    float sum[kFragments];
 
-    // The products of one stage; `first_row` counts in 64 rows of the tile. `a`: the fragments of bits.
+    // The products of one stage for group `group`. `a`: the fragments of bits.
     template <class A>
-    static __device__ __forceinline__ void issue(float (&d)[S::frags][kFragments], unsigned char* stage, int first_row,
-                                                 const A& a, bool fresh) {
+    static __device__ __forceinline__ void issue(float (&d)[kFragments], unsigned char* stage, int group, const A& a,
+                                                 bool fresh) {
         const uint64_t right = operand(shared_address(stage + S::right_at), S::right_panel);
-        const uint64_t left = operand(shared_address(stage + first_row * S::left_block));
+        const uint64_t left = operand(shared_address(stage + group * S::left_block));
         wgmma_fence();
 #pragma unroll
         for (int i = 0; i < Pairs<S>::count; ++i)
 #pragma unroll
-            for (int s = 0; s < S::steps; ++s)
-#pragma unroll
-                for (int f = 0; f < S::frags; ++f) {
-                    const bool begin = fresh && i == 0 && s == 0;
-                    const uint64_t b = right + (Pairs<S>::right(i) * S::right_piece + s * 16 * 64) / 16;
-                    if constexpr (S::bits)
-                        Wgmma<S::cols>::run(d[f], a.a[f][s], b, begin);
-                    else
-                        Wgmma<S::cols>::run(
-                            d[f],
-                            left + (Pairs<S>::left(i) * S::left_piece + f * S::left_block + s / 2 * 4096 + s % 2 * 32) /
-                                       16,
-                            b, begin);
-                }
+            for (int s = 0; s < S::steps; ++s) {
+                const bool begin = fresh && i == 0 && s == 0;
+                const uint64_t b = right + (Pairs<S>::right(i) * S::right_piece + s * 16 * 64) / 16;
+                if constexpr (S::bits)
+                    Wgmma<S::cols>::run(d, a.a[s], b, begin);
+                else
+                    Wgmma<S::cols>::run(d, left + (Pairs<S>::left(i) * S::left_piece + s / 2 * 4096 + s % 2 * 32) / 16,
+                                        b, begin);
+            }
         wgmma_commit();
     }
 
-    __device__ __forceinline__ void multiply(const Ring<S>& ring, uint32_t step, uint32_t chunks, int first_row) {
+    __device__ __forceinline__ void multiply(const Ring<S>& ring, uint32_t step, uint32_t chunks, int group) {
         const auto load = [&](uint32_t c, auto& a) {
             ring.wait_full(step + c);
-            if constexpr (S::bits) a.load(ring.stage(step + c), first_row);
+            if constexpr (S::bits) a.load(ring.stage(step + c), group);
         };
         std::conditional_t<S::bits, BitFragments<S>, int> a[2];
         if constexpr (kPromote) {
-            float part[S::frags][kFragments];
+            float part[kFragments];
 #pragma unroll
-            for (int f = 0; f < S::frags; ++f)
-#pragma unroll
-                for (int i = 0; i < kFragments; ++i) sum[f][i] = 0;
+            for (int i = 0; i < kFragments; ++i) sum[i] = 0;
             for (uint32_t c = 0; c < chunks; ++c) {
                 load(c, a[0]);
-                issue(part, ring.stage(step + c), first_row, a[0], true);
+                issue(part, ring.stage(step + c), group, a[0], true);
                 wgmma_wait<0>();
                 ring.release(step + c);
 #pragma unroll
-                for (int f = 0; f < S::frags; ++f)
-#pragma unroll
-                    for (int i = 0; i < kFragments; ++i) sum[f][i] += part[f][i];
+                for (int i = 0; i < kFragments; ++i) sum[i] += part[i];
             }
             return;
         }
         // One step is multiplied while the one before ends: then its stage and its registers are free.
         const auto run = [&](uint32_t c, auto& now) {
             load(c, now);
-            issue(sum, ring.stage(step + c), first_row, now, c == 0);
+            issue(sum, ring.stage(step + c), group, now, c == 0);
             wgmma_wait<1>();
             if (c > 0) ring.release(step + c - 1);
         };
@@ -340,21 +312,21 @@ struct Sums {
         const int warp = int(threadIdx.x) / 32 % 4, lane = int(threadIdx.x) % 32;
         const auto at = [&](int r, int c) -> float& { return kept[r * 64 + (c ^ r % 4 * 8)]; };
 #pragma unroll 1
-        for (int round = 0; round < S::frags * kRounds; ++round) {
+        for (int round = 0; round < kRounds; ++round) {
             __syncwarp();
 #pragma unroll
-            for (int q = 0; q < S::frags * kRounds; ++q)
+            for (int q = 0; q < kRounds; ++q)
                 if (q == round)
 #pragma unroll
                     for (int i = 0; i < 16; ++i) {
-                        const float* d = sum[q / kRounds] + q % kRounds * 32 + 2 * i;
+                        const float* d = sum + q * 32 + 2 * i;
                         *reinterpret_cast<float2*>(&at(lane / 4 + i % 2 * 8, i / 2 * 8 + lane % 4 * 2)) =
                             make_float2(d[0], d[1]);
                     }
             __syncwarp();
             slices.meet(share);
-            const int64_t row0 = row + round / kRounds * 64 + warp * 16 + lane / 8;
-            const int64_t panel0 = (col + round % kRounds * 64) / kPanel;
+            const int64_t row0 = row + warp * 16 + lane / 8;
+            const int64_t panel0 = (col + round * 64) / kPanel;
             const int b = lane % 8, begin = S::sliced ? 8 * share.rank / share.slices : 0;
             const int end = S::sliced ? 8 * (share.rank + 1) / share.slices : 8;
             const auto load = [&](int i) {
@@ -391,13 +363,12 @@ struct Sums {
 template <class S, class Epilogue>
 __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue) {
     extern __shared__ __align__(1024) unsigned char shared[];
-    auto* extra = reinterpret_cast<uint64_t*>(shared + S::barriers_at) + S::rings * 2 * S::stages;
+    const Ring<S> ring(shared);
+    uint64_t* meetings = ring.empty + S::stages;
     if (threadIdx.x == 0) {
-        for (int r = 0; r < S::rings; ++r) Ring<S>(shared, r).open();
+        ring.open();
         if constexpr (S::sliced)
-            for (int w = 0; w < 4; ++w) barrier_init(extra + w, int(cluster_blocks()));
-        else
-            barrier_init(extra, 1);
+            for (int w = 0; w < 4; ++w) barrier_init(meetings + w, int(cluster_blocks()));
         barrier_init_fence();
     }
     clear_tails<S>(p, shared);
@@ -411,23 +382,20 @@ __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue)
     const int group = int(threadIdx.x) / 128 - 1;
     if (group < 0) {
         if constexpr (S::groups > 1) give_registers<40>();
-        const int index = int(threadIdx.x) / 32;
-        if (index < S::rings) copy_operands<S>(p, tiles, Ring<S>(shared, index), index, extra);
+        if (threadIdx.x < 32) copy_operands<S>(p, tiles, ring);
     } else {
         if constexpr (S::groups > 1) take_registers<232>();
-        const int index = group / S::ring_groups, first_row = group % S::ring_groups * S::frags;
-        const Ring<S> ring(shared, index);
-        const Share<S> share(p, index);
+        const Share<S> share(p);
         const uint32_t chunks = share.end - share.begin;
-        Slices slices{extra + threadIdx.x / 32 % 4};
+        Slices slices{meetings + threadIdx.x / 32 % 4};
         float* kept = reinterpret_cast<float*>(shared + S::kept_at + (threadIdx.x / 32 - 4) * S::kept);
         uint32_t step = 0;
         for (int64_t t = share.first; t < tiles.count(); t += share.stride, step += chunks) {
             int64_t row, col;
             tiles.place(t, row, col);
             Sums<S> sums;
-            sums.multiply(ring, step, chunks, first_row);
-            sums.finish(p, row + share.row() + first_row * 64, col, kept, share, slices, epilogue);
+            sums.multiply(ring, step, chunks, group);
+            sums.finish(p, row + share.row() + group * 64, col, kept, share, slices, epilogue);
         }
     }
     // a block's shared memory is written and its barriers are arrived on by its neighbours until they end too
@@ -440,7 +408,7 @@ __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue)
 #endif
 
 template <class S, class Epilogue>
-__global__ void __launch_bounds__(S::threads, 1)
+__global__ void __launch_bounds__(S::threads, S::groups > 1 ? 1 : 2)
     hopper_kernel(const __grid_constant__ Operands p, const __grid_constant__ Epilogue epilogue) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     run<S>(p, epilogue);
@@ -448,12 +416,13 @@ __global__ void __launch_bounds__(S::threads, 1)
 }
 
 // Slices of k for products of few tiles and much work in each: what is saved has to outweigh the microseconds that
-// meeting takes, and a large GPU has about 132 multiprocessors. Measured on an H200.
+// meeting takes, the more so where two blocks share one of a large GPU's 132 multiprocessors. Measured on an H200.
 template <class S>
 int slices_of(const Operands& p) {
     const int64_t tiles = Tiles<S>(p.m, p.n).count(), work = (p.k + 15) / 16 * Pairs<S>::count;
     int slices = 1;
-    while (slices < 8 && tiles * slices * 2 <= 132 && work > slices * 100) slices *= 2;
+    while (slices < 8 && tiles * slices * 2 <= 264 && work > slices * (tiles * slices * 2 <= 132 ? 100 : 250))
+        slices *= 2;
     return slices;
 }
 
@@ -508,15 +477,16 @@ inline bool available() {
     return answer > 0;
 }
 
-//                  left right frags cols groups apart span stages cluster
-using Bits = Shape<0, 1, 2, 128, 2, true, 64, 5, 1>;
-using Rounded = Shape<1, 1, 1, 256, 2, false, 64, 4, 2>;
-using BitsFloat = Shape<0, 3, 1, 128, 2, false, 64, 3, 2>;
-using Float = Shape<3, 3, 1, 128, 2, false, 32, 4, 2>;
-using SmallBits = Shape<0, 1, 1, 64, 1, false, 64, 16, 1>;
-using SmallRounded = Shape<1, 1, 1, 64, 1, false, 64, 12, 1>;
-using SmallBitsFloat = Shape<0, 3, 1, 64, 1, false, 64, 8, 1>;
-using SmallFloat = Shape<3, 3, 1, 64, 1, false, 32, 8, 1>;
+//                           left right cols groups span stages cluster
+using Bits = Shape<0, 1, 256, 2, 64, 5, 2>;
+using Rounded = Shape<1, 1, 256, 2, 64, 4, 2>;
+using BitsFloat = Shape<0, 3, 128, 2, 64, 3, 2>;
+using Float = Shape<3, 3, 128, 2, 32, 4, 2>;
+// two blocks a multiprocessor
+using SmallBits = Shape<0, 1, 64, 1, 64, 8, 1>;
+using SmallRounded = Shape<1, 1, 64, 1, 64, 6, 1>;
+using SmallBitsFloat = Shape<0, 3, 64, 1, 64, 3, 1>;
+using SmallFloat = Shape<3, 3, 64, 1, 32, 4, 1>;
 
 // Large tiles where they keep most multiprocessors busy.
 template <class Large, class Small, class Epilogue>
