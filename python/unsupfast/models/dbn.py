@@ -49,7 +49,7 @@ class DBN(DBNLayers):
         The machines, with their own rates, epochs and units; copied, with the layer's width and a
         seed of the layer's. One stands for every layer; above the lowest, its visible units are
         Bernoulli, as the hidden units below are. None: :class:`unsupfast.RBM` with the parameters
-        ``visible`` to ``precision`` below, which are not used otherwise.
+        ``visible`` to ``device`` below, which are not used otherwise.
     activities : {"mean", "sample"}, default="mean"
         What a layer is trained on: the mean activities of the one below, or binary states drawn
         from those of all layers below, anew in every epoch. States are what the likelihood speaks
@@ -63,9 +63,10 @@ class DBN(DBNLayers):
     labels : bool, default=False
         Join the labels y to the visible layer of the top machine, one unit a class: `fit` then
         needs y, and the network can predict and draw from a class.
-    visible, learning_rate, batch_size, n_iter, method, k, momentum, weight_decay, precision
+    visible, learning_rate, batch_size, n_iter, method, k, momentum, weight_decay, precision, device
         As for :class:`unsupfast.RBM`, of every layer; ``visible`` of the lowest one. Defaults:
-        "bernoulli", 0.1, 100, 10 (epochs per layer), "cd", 1, 0.5, 0.0, "auto".
+        "bernoulli", 0.1, 100, 10 (epochs per layer), "cd", 1, 0.5, 0.0, "auto", "auto".
+        :meth:`up_down` trains on the CPU.
     callbacks : iterable of callable or None, default=None
         Each is called with an :class:`unsupfast.Event` after every epoch of every layer; its
         metrics begin with ``layer``, from 1. Returning True ends the layer.
@@ -128,6 +129,7 @@ class DBN(DBNLayers):
         momentum=0.5,
         weight_decay=0.0,
         precision="auto",
+        device="auto",
         callbacks=None,
         checkpoint=None,
         checkpoint_every=1,
@@ -149,6 +151,7 @@ class DBN(DBNLayers):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.precision = precision
+        self.device = device
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
@@ -202,7 +205,7 @@ class DBN(DBNLayers):
         else:
             names = (
                 "visible", "learning_rate", "batch_size", "n_iter", "method", "k", "momentum",
-                "weight_decay", "precision",
+                "weight_decay", "precision", "device",
             )  # fmt: skip
             one = self.rbm or RBM(**{name: getattr(self, name) for name in names})
             machines = [clone(one) for _ in widths]
