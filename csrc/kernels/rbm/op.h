@@ -10,8 +10,8 @@ enum class Unit : int { bernoulli, gaussian, spin, relu, drelu, softmax, multino
 struct Draw {
     uint64_t seed = 0;
     uint32_t step = 0, stream = 0;
-    uint32_t first_row = 0;         // global index of row 0: a chain draws the same numbers in any batch
-    const double* given = nullptr;  // m x n uniforms, row-major, to use instead (half-steps of Bernoulli units)
+    uint32_t first_row = 0;           // global index of row 0: a chain draws the same numbers in any batch
+    const double* given = nullptr;    // m x n uniforms, row-major, to use instead (half-steps of Bernoulli units)
     const uint32_t* clock = nullptr;  // where not null, what lies there is added to step: step_of in philox.h
 };
 

@@ -9,8 +9,8 @@ USF_KERNEL(ref, Uniforms) {
     (void)launch;
     for (int64_t i = 0; i < p.rows; ++i)
         for (int64_t j = 0; j < p.cols; ++j)
-            p.out[i * p.cols + j] =
-                philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(i), step_of(p.draw), p.draw.stream);
+            p.out[i * p.cols + j] = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(i),
+                                                   step_of(p.draw), p.draw.stream);
 }
 
 USF_KERNEL(ref, PeakLoop) {
