@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         threads = harness.limit_threads(args.threads)
+        info = harness.machine(threads, args.device)
     except ValueError as error:
         print(f"unsupfast bench: {error}", file=sys.stderr)
         return 2
-    info = harness.machine(threads, args.device)
     versions = ", ".join(f"{name} {version}" for name, version in info["versions"].items())
     print(
         f"{info['processor']}, {info['cores']} cores, {threads} threads; {info.get('gpu', 'CPU')}"

@@ -233,7 +233,7 @@ def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
         module = core()
         gpus, reason = module.gpus() if module is not None else ([], "no compiled module")
         if not gpus:
-            raise SystemExit(f"unsupfast bench: --device cuda: {reason}")
+            raise ValueError(f"--device cuda: {reason}")
         info["gpu"] = gpus[0]["name"]
     try:
         import unsupfast
