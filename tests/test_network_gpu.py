@@ -1,5 +1,7 @@
 """Models of dense layers trained on a GPU: as on the CPU within rounding, the same each time."""
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -114,6 +116,28 @@ def test_most_steps_are_recorded(monkeypatch):
         assert len(eager) <= 6, name
 
 
+def test_a_step_that_can_not_be_recorded(monkeypatch):
+    class Graph:
+        def __init__(self, gpu):
+            pass
+
+        def finish(self):
+            raise RuntimeError("nothing was recorded")
+
+    do = _device.Session._do
+
+    def refuse(session, number, count, step):
+        if step is session._now:
+            raise RuntimeError("CUDA: a copy from the GPU can't be recorded in a graph")
+        do(session, number, count, step)
+
+    expected = fitted("deep", "cuda").history_["loss"]
+    monkeypatch.setattr(_core, "can_record", lambda: True)
+    monkeypatch.setattr(_core, "Graph", Graph)
+    monkeypatch.setattr(_device.Session, "_do", refuse)
+    assert fitted("deep", "cuda").history_["loss"] == expected
+
+
 def test_files_between_devices(tmp_path):
     for name in ("clipped", "vae", "classifier"):
         for device in ("cpu", "cuda"):
@@ -144,7 +168,9 @@ def test_best_epoch_and_callbacks():
     seen = []
 
     def look(event):
-        seen.append((event.model.transform(X), event.model.network_.encoder.layers[0].weight))
+        model = event.model
+        seen.append((model.transform(X), model.network_.encoder.layers[0].weight))
+        np.testing.assert_allclose(copy.deepcopy(model).transform(X), seen[-1][0], atol=1e-5)
 
     options = {"validation_fraction": 0.2, "patience": 1, "callbacks": [look]}
     on_gpu = fitted("deep", "cuda", **options)
@@ -180,6 +206,14 @@ def test_streams_and_partial_fit():
         codes[device] = part.transform(X)
     np.testing.assert_allclose(losses["cuda"]["loss"], losses["cpu"]["loss"], rtol=1e-3)
     np.testing.assert_allclose(codes["cuda"], codes["cpu"], atol=1e-3)
+
+
+def test_detector():
+    found = {}
+    for device in ("cpu", "cuda"):
+        model = uf.Autoencoder(4, n_iter=5, device=device, random_state=0)
+        found[device] = uf.AnomalyDetector(model, contamination=0.1).fit(X).score_samples(X)
+    np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=1e-4)
 
 
 def test_data_too_large_for_a_gpu(monkeypatch):

@@ -285,6 +285,11 @@ void bind_gpu_array(py::module_& m) {
              [](const py::object&, const py::args&, const py::kwargs&) -> py::object {
                  throw py::type_error("an array on a GPU does not become a NumPy array by itself; use its numpy()");
              })
+        .def("__reduce__",
+             [](const py::object& x) -> py::tuple {  // on the CPU: where it is read there may be no GPU
+                 const py::object array = py::module_::import("numpy").attr("array");
+                 return py::make_tuple(array, py::make_tuple(to_numpy(x)));
+             })
         .def("__dlpack_device__", [](const GpuArray& a) { return py::make_tuple(dlpack::kCuda, a.device.gpu); })
         .def(
             "__dlpack__",

@@ -8,6 +8,7 @@ for the next.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -239,12 +240,14 @@ class Session:
         graph = _core.Graph(self.gpu)
         try:
             self._do(number, count, self._now)
-            graph.finish()
-        except RuntimeError as error:  # a loss that reads from the GPU
-            if "be recorded" not in str(error):
+        except BaseException as error:
+            with contextlib.suppress(RuntimeError):
+                graph.finish()  # or what follows would be recorded
+            if not isinstance(error, RuntimeError) or "be recorded" not in str(error):
                 raise
-            self._recordable = False
+            self._recordable = False  # a loss that reads from the GPU
             return None
+        graph.finish()
         return graph
 
     def _look(self) -> None:
