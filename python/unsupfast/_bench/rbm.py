@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from . import gpu, harness, peers
+from . import annealing, gpu, harness, peers
 from .harness import Contender, Result
 from .peers import RBMProblem
 
@@ -206,7 +206,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--what",
         nargs="+",
         choices=("cd", "pcd", "csr", "large", "ais"),
-        help="default: cd pcd csr; on a GPU cd large ais, which are for one only",
+        help="default: cd pcd csr ais; on a GPU cd large ais",
     )
     parser.add_argument("--k", nargs="+", type=int, default=[1, 10], help="Gibbs steps, for cd")
     parser.add_argument("--batch", nargs="+", type=int, default=[100, 1024], help="for cd")
@@ -237,7 +237,8 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
     if args.device == "cuda":
         options["peak_of"] = gpu.ceiling
     if not args.what:
-        args.what = ["cd", "pcd", "csr"] if args.device == "cpu" else ["cd", "large", "ais"]
+        on_cpu = args.device == "cpu"
+        args.what = ["cd", "pcd", "csr", "ais"] if on_cpu else ["cd", "large", "ais"]
     if {"cd", "pcd", "ais"} & set(args.what):
         X, source = images(10_000)
         start = start_weights(X, HIDDEN)
@@ -253,9 +254,9 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
         problem = RBMProblem(rows, W, zeros, zeros.copy(), 4096, 1, LEARNING_RATE)
         done(_cd(problem, "Bernoulli(0.2)", args, threads, options))
     if "ais" in args.what:
-        chains, temperatures = 1000, 10_000
+        chains, temperatures = (1000, 10_000) if args.device == "cuda" else (100, 1000)
         problem = _problem(X, start, 1024, 1)
-        contenders = gpu.ais_contenders(problem, chains, temperatures)
+        contenders = annealing.contenders(problem, chains, temperatures, threads, args.device)
         title = f"AIS, 784x{HIDDEN}, {chains} chains, {temperatures} temperatures"
         done(harness.measure(contenders, title=title, unit="chain temperatures", **options))
     if "pcd" in args.what:
