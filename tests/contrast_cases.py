@@ -138,10 +138,11 @@ def shape_gradient_case(rows, n, begin, end):
     return Case("ShapeGradient", f"{rows}x{n}-{begin}-{end}", make, run, reference, EXACT)
 
 
-def weigh_case(rows, n, sign, factor):
+def weigh_case(rows, n, sign, factor, bits=False):
     def make(rng, dtype):
         shapes = {"states": (rows, n), "log_z": rows, "shift": n}
-        return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+        drawn = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+        return {**drawn, "states": drawn["states"] > 0} if bits else drawn
 
     def run(inputs, _):
         return {"log_weight": _core.weigh_annealed(**inputs, sign=sign, factor=factor)}
@@ -152,7 +153,9 @@ def weigh_case(rows, n, sign, factor):
         value = sign * x["log_z"] + factor * (x["states"] @ x["shift"])
         return {"log_weight": (value, (n + 4) * 2.0**-52 * size)}
 
-    return Case("WeighAnnealed", f"{rows}x{n}-{sign}-{factor}", make, run, reference, EXACT)
+    return Case(
+        "WeighAnnealed", f"{rows}x{n}-{sign}-{factor}" + "-bits" * bits, make, run, reference, EXACT
+    )
 
 
 def contrast_cases():
@@ -174,6 +177,7 @@ def contrast_cases():
         yield variances_case(n)
     for rows, n in ((1, 1), (0, 4), (7, 33), (130, 300)):
         yield weigh_case(rows, n, 1.0, 0.25)
+        yield weigh_case(rows, n, 1.0, -0.5, bits=True)
         yield weigh_case(rows, n, -1.0, 0.0)
 
 

@@ -1,5 +1,5 @@
 // The small operations of a contrastive update, for tests.
-#include "bind/common.h"
+#include "bind/bits.h"
 #include "kernels/contrast/op.h"
 #include "registry.h"
 
@@ -114,13 +114,16 @@ AnyArray shape_gradient(const AnyArray& states, const AnyArray& contrast, const 
 
 AnyArray weigh_annealed(const AnyArray& states, const AnyArray& log_z, const AnyArray& shift, double sign,
                         double factor) {
-    const DType dtype = dtype_of(states, "states");
-    const Device device = states.device();
-    contiguous(states, "states", dtype, {-1, -1}, device);
+    const DType dtype = dtype_of(shift, "shift");
+    const Device device = shift.device();
+    check(states.ndim() == 2 && states.device() == device, "states has shape " + shape_of(states));
     const int64_t rows = states.shape(0), n = states.shape(1);
+    const Bits bits = is_boolean(states) ? packed_bits(states) : Bits();
+    if (!bits.memory) contiguous(states, "states", dtype, {rows, n}, device);
+    const Left left = bits.memory ? bit_rows(bits.data(), n) : Left{states.data(), n, 1};
     AnyArray log_weight = new_array(DType::f64, {rows}, device);
     log_weight.clear();
-    run(WeighAnnealed{rows, n, Left{states.data(), n, 1}, contiguous(log_z, "log_z", dtype, {rows}, device).data(),
+    run(WeighAnnealed{rows, n, left, contiguous(log_z, "log_z", dtype, {rows}, device).data(),
                       contiguous(shift, "shift", dtype, {n}, device).data(), sign, factor,
                       static_cast<double*>(log_weight.mutable_data()), dtype},
         device);
