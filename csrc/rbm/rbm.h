@@ -132,10 +132,9 @@ class Rbm {
     void temper_as(States&, States&, const TrainOptions&, uint64_t, void*, const void*);
     void prepare_fast();
     void exchange();  // the parameters with those that the model's chains are sampled with
-    template <class T>
     void add_fast();
-    template <class T>
-    void make_fast(const TrainOptions&, WeightUpdate, const Array& dv, const Array& dh);
+    void step_fast(const TrainOptions&, WeightUpdate, const Array& dv, const Array& dh);
+    void* fast_hidden_bias() const;
     template <class T>
     friend class Training;
     // Derived weight layouts; *nonfinite (on the device) is set to 1 if a weight is not finite.

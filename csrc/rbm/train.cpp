@@ -324,7 +324,7 @@ class Training {
         step(parts, r.bias_velocity, r.bias_second, factor);
         if (o.centering) follow_offsets();
         if (dz) r.derive_variances();
-        if (o.fast_rate > 0) r.template make_fast<T>(o, u, dv, dh);
+        if (o.fast_rate > 0) r.step_fast(o, u, dv, dh);
     }
 
     // Numbers [first, first + n) of a parameter and its gradient; their moments are numbers `at` and on of others.
@@ -522,61 +522,6 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
         }
         return std::nullopt;
     });
-}
-
-// ---------------------------------------------------------------------- fast weights
-
-void Rbm::exchange() {
-    std::swap(weights_, sampling_weights_);
-    std::swap(to_hidden_, sampling_to_hidden_);
-    std::swap(to_visible_, sampling_to_visible_);
-    std::swap(visible_bias_, sampling_visible_bias_);
-    std::swap(hidden_bias_, sampling_hidden_bias_);
-}
-
-void Rbm::prepare_fast() {
-    const auto reserve = [&](Array& a, DType t, int64_t n) { a.reserve(t, n, device); };
-    reserve(fast, dtype, weights_.size());
-    reserve(fast_bias, dtype, visibles + hiddens);
-    reserve(sampling_weights_, dtype, weights_.size());
-    if (format != dtype) reserve(sampling_to_hidden_, format, to_hidden_.size());
-    reserve(sampling_to_visible_, format, to_visible_.size());
-    reserve(sampling_visible_bias_, dtype, visibles);
-    reserve(sampling_hidden_bias_, dtype, hiddens);
-    by_dtype(dtype, [&]<class T>(T) { add_fast<T>(); });
-}
-
-// The parameters that the model's chains are sampled with: the slow ones and the fast ones.
-template <class T>
-void Rbm::add_fast() {
-    const auto sum = [](Array& to, const Array& a, const T* b) { each(Elementary::add, a.size(), a, b, 0, to.data()); };
-    sum(sampling_weights_, weights_, fast.as<T>());
-    sum(sampling_visible_bias_, visible_bias_, fast_bias.as<T>());
-    sum(sampling_hidden_bias_, hidden_bias_, fast_bias.as<T>() + visibles);
-    exchange();
-    refresh(nullptr);
-    exchange();
-}
-
-template <class T>
-void Rbm::make_fast(const TrainOptions& o, WeightUpdate u, const Array& dv, const Array& dh) {
-    u.weights = sampling_weights_.data();  // what becomes of it is not needed: add_fast makes it anew
-    u.velocity = fast.data();
-    u.row_dot = nullptr;
-    u.rate = o.fast_rate;
-    u.momentum = o.fast_decay;
-    u.l2 = u.l1 = 0;
-    run(u, device);
-    T* f = fast_bias.as<T>();
-    MomentumStep m{};
-    m.slices[0] = {visibles, nullptr, f, dv.data(), 0, 0, nullptr};
-    m.slices[1] = {hiddens, nullptr, f + visibles, dh.data(), 0, 0, nullptr};
-    m.count = 2;
-    m.rate = o.fast_rate;
-    m.momentum = o.fast_decay;
-    m.dtype = dtype;
-    run(m, device);
-    add_fast<T>();
 }
 
 }  // namespace unsupfast
