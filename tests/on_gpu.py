@@ -38,16 +38,11 @@ class OnGpu:
 
     def __getattr__(self, name):
         member = getattr(self.target, name)
-        if name in ("catalogue", "get_isa", "get_num_threads", "set_num_threads"):
-            return member
-        if name == "Rbm":
+        if name in ("Rbm", "uniforms"):  # which make arrays without being given any
             return lambda *args, **options: self.back(member(*args, **options, gpu=0))
-        if name == "uniforms":
-            return lambda *args, **options: self.back(member(*args, **options, gpu=0))
-        if isinstance(self.target, _core.Rbm) and name not in ("train",):
-            return member
-        if not callable(member):
-            return member
+        on_cpu = name in ("catalogue", "get_isa", "get_num_threads", "set_num_threads")
+        if on_cpu or not callable(member) or isinstance(self.target, _core.Rbm):
+            return member  # a machine takes and gives arrays of the CPU
 
         def call(*args, **options):
             args, options = self.to(args), {name: self.to(x) for name, x in options.items()}

@@ -14,11 +14,12 @@ __all__ = ["ceiling", "import_torch", "recorded", "synchronised"]
 
 
 def import_torch() -> Any:
+    """PyTorch, with float32 that means float32 on a GPU too; an ImportError says how to get it."""
     try:
         import torch
     except ImportError as error:
         raise ImportError(f"PyTorch is not installed; {BENCH_HINT}") from error
-    torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32 for everybody
+    torch.backends.cuda.matmul.allow_tf32 = False
     return torch
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .gpu import import_torch, recorded
 from .harness import BENCH_HINT, Contender
 
 __all__ = ["Task", "jax_contenders", "torch_contenders"]
@@ -95,10 +96,7 @@ def torch_contenders(
 def _torch_setup(
     task: Task, threads: int, precision: str, compiled: bool, device: str
 ) -> Callable[[], Any]:
-    try:
-        import torch
-    except ImportError as error:
-        raise _missing("PyTorch") from error
+    torch = import_torch()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     functional, last = torch.nn.functional, len(task.layers) - 1
@@ -159,9 +157,6 @@ def _torch_setup(
 
     if device == "cpu":
         return call
-    from .gpu import recorded
-
-    torch.backends.cuda.matmul.allow_tf32 = False
     return recorded(torch, call)
 
 

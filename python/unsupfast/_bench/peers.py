@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .gpu import import_torch, recorded
 from .harness import BENCH_HINT, Contender
 
 __all__ = [
@@ -110,7 +111,6 @@ def torch_contenders(
         for precision in ("float32", "bfloat16")
         for mode in ["eager"] + ["compile"] * compiled
         for sampler in ("bernoulli", "rand")
-        if device == "cpu" or sampler == "rand"  # much the faster one on a GPU
     ]
     for precision, mode, sampler in forms:
         form = _TorchCD(problem, threads, precision, mode, sampler, device)
@@ -142,10 +142,7 @@ class _TorchCD:
         self.precision, self.mode, self.sampler = precision, mode, sampler
 
     def setup(self) -> Callable[[], None]:
-        try:
-            import torch
-        except ImportError as error:
-            raise _missing("PyTorch") from error
+        torch = import_torch()
         torch.set_num_threads(self.threads)
         p = self.problem
         dtype = torch.float32 if self.precision == "float32" else torch.bfloat16
@@ -166,9 +163,6 @@ class _TorchCD:
 
         if self.device == "cpu":
             return call
-        from .gpu import recorded
-
-        torch.backends.cuda.matmul.allow_tf32 = False
         return recorded(torch, call)
 
     def report(self) -> dict[str, float]:
