@@ -1,11 +1,11 @@
 // Instructions of Hopper (sm_90a) that C++ has no words for: barriers in shared memory that count bytes, bulk
-// copies that arrive on them, and wgmma. Elsewhere this header declares nothing.
+// copies that arrive on them, and wgmma. What calls them is compiled for Hopper alone.
 #pragma once
 #include <cstdint>
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 namespace unsupfast::cuda {
 
+// Shared memory as PTX names it: an offset. Barriers and targets of copies may be named so.
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
@@ -39,8 +39,11 @@ __device__ __forceinline__ void wait_for_grid() { asm volatile("griddepcontrol.w
 
 // ---------------------------------------------------------------- barriers
 
+__device__ __forceinline__ void barrier_init(uint32_t barrier, int arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
 __device__ __forceinline__ void barrier_init(uint64_t* barrier, int arrivals) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+    barrier_init(shared_address(barrier), arrivals);
 }
 
 // Makes fresh barriers known to the cluster and to the copy engine.
@@ -58,9 +61,12 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity)
         : "memory");
 }
 
+// Arrives, and announces how many bytes will come.
+__device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
 __device__ __forceinline__ void barrier_expect(uint64_t* barrier, uint32_t bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
-                 : "memory");
+    barrier_expect(shared_address(barrier), bytes);
 }
 
 __device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
@@ -108,11 +114,13 @@ __device__ __forceinline__ float load_from(const float* p, uint32_t rank) {
 
 // `bytes` (a multiple of 16) from global to shared memory; they count on the barrier. With a mask of several
 // blocks, to the same place of each of them, and each one's own barrier.
-__device__ __forceinline__ void bulk_copy(void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                     shared_address(to)),
-                 "l"(from), "r"(bytes), "r"(shared_address(barrier))
+__device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(barrier)
                  : "memory");
+}
+__device__ __forceinline__ void bulk_copy(void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
+    bulk_copy(shared_address(to), from, bytes, shared_address(barrier));
 }
 
 __device__ __forceinline__ void bulk_copy(void* to, const void* from, uint32_t bytes, uint64_t* barrier,
@@ -207,4 +215,3 @@ USF_WGMMA(256, USF_R128, USF_D128, "%128", "%129", "%130", "%131", "%132", "%133
 #undef USF_R32
 
 }  // namespace unsupfast::cuda
-#endif

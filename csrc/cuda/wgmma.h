@@ -2,7 +2,7 @@
 // memory), bfloat16 operands and float32 sums. Lane l of warp w holds of a and c what mma.m16n8k16 holds of rows
 // 16 w to 16 w + 15 (gemm/tiles.h).
 #pragma once
-#include <cstdint>
+#include "cuda/hopper.h"
 
 namespace unsupfast::cuda {
 
@@ -11,14 +11,6 @@ namespace unsupfast::cuda {
 __device__ __forceinline__ uint64_t tile_descriptor(uint32_t address) {
     constexpr uint64_t kAlongK = 128, kAlongColumns = 256;
     return (address & 0x3ffffu) >> 4 | kAlongK >> 4 << 16 | kAlongColumns >> 4 << 32;
-}
-
-__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Until all but the last kLeft groups are done.
-template <int kLeft>
-__device__ __forceinline__ void wgmma_wait() {
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
 }
 
 // c (64 x 16 n) += a b; only the first 8 n sums of c take part.

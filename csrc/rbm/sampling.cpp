@@ -62,7 +62,6 @@ class Clamp {
         kept_ = Array(r.dtype, n, r.device);
         copy_memory(r.device, kept_.data(), r.device, values, kept_.bytes());
     }
-    explicit operator bool() const { return bool(mask_); }
     void hold(void* values) const {
         if (!mask_ || !values) return;
         Elementwise p{};

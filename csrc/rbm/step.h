@@ -11,19 +11,23 @@
 namespace unsupfast {
 
 // y[0, n) = f of neighbours a and b; where b is null, of a and `number`. y may be a.
-inline void each(Elementary f, int64_t n, const Array& a, const void* b, double number, void* y) {
+inline void each(Elementary f, int64_t n, const void* a, const void* b, double number, void* y, DType dtype,
+                 Device device) {
     Elementwise p{};
     p.f = f;
     for (int64_t& e : p.extent) e = 1;
     p.extent[kRank - 1] = n;
-    p.a = a.data();
+    p.a = a;
     p.b = b;
     p.a_stride[kRank - 1] = 1;
     p.b_stride[kRank - 1] = b ? 1 : 0;
     p.number = number;
     p.y = y;
-    p.dtype = a.dtype();
-    run(p, a.device());
+    p.dtype = dtype;
+    run(p, device);
+}
+inline void each(Elementary f, int64_t n, const Array& a, const void* b, double number, void* y) {
+    each(f, n, a.data(), b, number, y, a.dtype(), a.device());
 }
 
 inline double squared_norm(const Array& x) {

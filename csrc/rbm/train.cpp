@@ -366,19 +366,9 @@ class Training {
             run(Optimise{&slice, 1, Rule::adam, false, -o.learning_rate, o.momentum, o.second_decay, o.eps, c1, c2,
                          factor, 0, p.nonfinite ? p.nonfinite : flag(1), r.dtype});
             if (p.high == kNoBound) continue;
-            const auto bound = [&](Elementary f, double number) {
-                Elementwise e{};
-                e.f = f;
-                e.extent[0] = e.extent[1] = e.extent[2] = 1;
-                e.extent[3] = p.n;
-                e.a = e.y = p.parameter->template as<T>() + p.first;
-                e.a_stride[3] = 1;
-                e.number = number;
-                e.dtype = r.dtype;
-                run(e);
-            };
-            bound(Elementary::maximum, p.low);
-            bound(Elementary::minimum, p.high);
+            T* x = p.parameter->template as<T>() + p.first;
+            each(Elementary::maximum, p.n, x, nullptr, p.low, x, r.dtype, r.device);
+            each(Elementary::minimum, p.n, x, nullptr, p.high, x, r.dtype, r.device);
         }
     }
 

@@ -387,8 +387,8 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, bool la
                                               const uint16_t* states, uint32_t tiles, int first, int n, int row, int q,
                                               int late, Path& path, bool wait, uint32_t barrier, uint32_t parity) {
     const Side &side = p.side[near], &other = p.side[!near];
-    const int sources = kept(cluster_size() * kGroups), most = kept(other.deal.most), full = kept(other.deal.full),
-              folded = kept(side.folded);
+    const int sources = kept(int(cluster_blocks()) * kGroups), most = kept(other.deal.most),
+              full = kept(other.deal.full), folded = kept(side.folded);
     const uint32_t stream = kept(side.stream);
     // near is drawn at `to` with its bias on the way from base to bias; far at `to`, or weighed at `from` towards 0
     const float scale = !kAnneal ? 1.f : float(path.to > 0 ? path.to : path.from), rest = float(1 - path.to);
@@ -485,7 +485,7 @@ template <bool kAnneal, int kPieces>
 __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constant__ Chain p) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     extern __shared__ __align__(128) unsigned char memory[];
-    const int blocks = cluster_size(), rank = cluster_rank(), sources = blocks * kGroups;
+    const int blocks = int(cluster_blocks()), rank = int(cluster_rank()), sources = blocks * kGroups;
     const int group = __shfl_sync(0xffffffffu, int(threadIdx.x) / 128, 0), warp = int(threadIdx.x) / 32 % 4,
               lane = int(threadIdx.x) % 32;
     const int source = group * blocks + rank, q = lane % 4, in_tile = warp * 16 + lane / 4;
@@ -495,8 +495,8 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
     const auto states = [&](int side) { return reinterpret_cast<uint16_t*>(memory + p.side[side].bits_at); };
 
     if (threadIdx.x == 0) {
-        for (int i = 0; i < 3; ++i) barrier_init(loaded + 8 * i);
-        barrier_init_done();
+        for (int i = 0; i < 3; ++i) barrier_init(loaded + 8 * i, 1);
+        barrier_init_fence();
     }
     cluster_sync();
     uint32_t far_tiles = 0, near_tiles = 0, to_load = 0;
@@ -508,7 +508,7 @@ __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constan
             const uint32_t bytes = uint32_t(depth * count_of(side.deal, g * blocks + rank) * kTileRows * 16);
             if (g == group) (s ? near_tiles : far_tiles) = at;
             if (threadIdx.x == 0 && bytes)
-                copy_bulk(at, side.tiles + int64_t(depth) * first_of(side.deal, g * blocks + rank) * kTileRows, bytes,
+                bulk_copy(at, side.tiles + int64_t(depth) * first_of(side.deal, g * blocks + rank) * kTileRows, bytes,
                           loaded);
             at += bytes;
             to_load += bytes;
