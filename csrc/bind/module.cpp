@@ -6,6 +6,7 @@
 namespace unsupfast::bind {
 void bind_ops(py::module_&);
 void bind_chain(py::module_&);
+void bind_classes(py::module_&);
 void bind_contrast(py::module_&);
 void bind_rbm(py::module_&);
 void bind_elementwise(py::module_&);
@@ -74,6 +75,7 @@ PYBIND11_MODULE(_core, m) {
     bind::bind_gpu_array(m);
     bind::bind_ops(m);
     bind::bind_chain(m);
+    bind::bind_classes(m);
     bind::bind_contrast(m);
     bind::bind_elementwise(m);
     bind::bind_rbm(m);

@@ -119,6 +119,10 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("temperatures", &TrainOptions::temperatures)
         .def_readwrite("base_bias", &TrainOptions::base_bias)
         .def_readwrite("learn_shape", &TrainOptions::learn_shape)
+        .def_readwrite("discriminative", &TrainOptions::discriminative)
+        .def_readwrite("generative", &TrainOptions::generative)
+        .def_readwrite("unlabelled", &TrainOptions::unlabelled)
+        .def_readwrite("hidden_pull", &TrainOptions::hidden_pull)
         .def_readwrite("balanced", &TrainOptions::balanced);
 
     py::class_<Rbm>(m, "Rbm", "A restricted Boltzmann machine in packed form.")
@@ -227,7 +231,8 @@ void bind_rbm(py::module_& m) {
         .def(
             "train",
             [](Rbm& r, const py::object& x, const py::array_t<int64_t, py::array::c_style>& order,
-               const py::object& weight, TrainOptions o, const py::object& callback, const py::object& uniforms) {
+               const py::object& weight, TrainOptions o, const py::object& callback, const py::object& uniforms,
+               const py::object& label) {
                 const RowsArgument rows = rows_argument(x, r.dtype, r.visibles, "X");
                 const int64_t* index = order.data();
                 for (int64_t i = 0; i < order.size(); ++i)
@@ -245,6 +250,20 @@ void bind_rbm(py::module_& m) {
                     w = contiguous(weight.cast<AnyArray>(), "sample_weight", r.dtype, {rows.rows.count}).data();
                 check(uniforms.is_none() || (r.visible.binary() && r.hidden.binary()),
                       "given uniforms are for Bernoulli units");
+                const int64_t* classes = nullptr;
+                py::array_t<int64_t, py::array::c_style> of_rows;
+                if (!label.is_none()) {
+                    of_rows = label;
+                    classes = of_rows.data();
+                    const Segment& last = r.visible.segments.back();
+                    check(last.unit == Unit::softmax && last.group == last.size() && r.hidden.binary(),
+                          "labels need a softmax group at the end of the visible layer, and binary hidden units");
+                    check(of_rows.size() == rows.rows.count, "label has the wrong size");
+                    for (int64_t i = 0; i < of_rows.size(); ++i)
+                        check(classes[i] >= -1 && classes[i] < last.group, "label has a class out of range");
+                    check(uniforms.is_none() && !o.centering && o.sparsity_target < 0 && o.fast_rate == 0,
+                          "labels go with plain updates");
+                }
                 UniformSource source(uniforms);
                 if (!uniforms.is_none()) o.uniforms = source.function();
                 Ticker ticker(callback, order.size());
@@ -252,7 +271,7 @@ void bind_rbm(py::module_& m) {
                 {
                     py::gil_scoped_release release;
                     const RowsThere there(r, rows);
-                    diverged = r.train(there.rows(), index, order.size(), w, o, ticker.function());
+                    diverged = r.train(there.rows(), index, order.size(), w, classes, o, ticker.function());
                 }
                 source.rethrow();
                 ticker.rethrow();
@@ -260,14 +279,15 @@ void bind_rbm(py::module_& m) {
                 return py::object(py::make_tuple(diverged->batch, diverged->tensor));
             },
             "X"_a, "order"_a, "sample_weight"_a, "options"_a, "callback"_a = py::none(), "uniforms"_a = py::none(),
+            "label"_a = py::none(),
             "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite. "
-            "uniforms(n), if given, returns the next n random numbers.")
+            "uniforms(n), if given, returns the next n random numbers. label: a class for each of X, -1 where unknown.")
         .def(
             "hidden_given_visible",
             [](Rbm& r, const py::object& v, const std::string& what, uint64_t seed) {
                 const RowsArgument rows = rows_argument(v, r.dtype, r.visibles, "X");
-                const bool log_z = what == "log_partition";
-                check(log_z || what == "mean" || what == "sample", "what is '" + what + "'");
+                const bool log_z = what == "log_partition", field = what == "field";
+                check(log_z || field || what == "mean" || what == "sample", "what is '" + what + "'");
                 AnyArray out =
                     log_z ? new_array(r.dtype, {rows.rows.count}) : new_array(r.dtype, {rows.rows.count, r.hiddens});
                 const Array result(r.dtype, out.size(), r.device);
@@ -276,14 +296,18 @@ void bind_rbm(py::module_& m) {
                 const RowsThere there(r, rows);
                 Array totals;
                 r.sum_counts(rows.rows, nullptr, rows.rows.count, totals);
-                r.hidden_given_visible(
-                    there.rows().left(), rows.rows.count,
-                    {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr, nullptr, log_z ? p : nullptr},
-                    Draw{seed}, totals.data());
+                if (field)
+                    r.hidden_fields(there.rows().left(), rows.rows.count, p, totals.data());
+                else
+                    r.hidden_given_visible(
+                        there.rows().left(), rows.rows.count,
+                        {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr, nullptr, log_z ? p : nullptr},
+                        Draw{seed}, totals.data());
                 copy_memory({}, to, r.device, p, result.bytes());
                 return out;
             },
-            "X"_a, "what"_a, "seed"_a = 0, "'mean', 'sample' or 'log_partition' of the hidden layer.")
+            "X"_a, "what"_a, "seed"_a = 0,
+            "'mean', 'sample', 'log_partition' or 'field' (total inputs) of the hidden layer.")
         .def(
             "visible_given_hidden",
             [](Rbm& r, const AnyArray& h, const std::string& what, uint64_t seed, const py::object& totals) {

@@ -47,6 +47,14 @@ class Minibatch {
         }
     }
 
+    // More rows before the model's, in each of which one unit is on: `n` from `first` on. Not of binary layers.
+    void add_units(int64_t first, int64_t n) {
+        std::vector<T> rows(size_t(n * visibles_));
+        for (int64_t i = 0; i < n; ++i) rows[size_t(i * visibles_ + first + i)] = T(1);
+        copy_memory(device_, dense_.as<T>() + count_ * visibles_, {}, rows.data(), rows.size() * sizeof(T));
+        count_ += n;
+    }
+
     Left data() const { return all(); }  // its first rows
     bool is_bits() const { return form_ == Form::bits; }
 

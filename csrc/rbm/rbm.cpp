@@ -128,7 +128,8 @@ void Rbm::refresh(int32_t* nonfinite) {
 // The fused kernel where it knows the units; else the fields first, and then every segment by itself.
 void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,
                    const Array& shape) {
-    const bool fused = (layer.binary() && !bias_weight) || (layer.gaussian() && p.sigma && !out.log_partition);
+    const bool linear = layer.gaussian() && (p.sigma || !out.sample) && !out.log_partition;
+    const bool fused = (layer.binary() || linear) && !bias_weight;
     if (fused) {
         p.unit = layer.binary() ? Unit::bernoulli : Unit::gaussian;
         p.mean = out.mean;
@@ -186,8 +187,8 @@ void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const voi
     if (out.bits) run(PackBits{p.m, p.n, sample, p.n, nullptr, out.bits, nullptr, dtype}, device);
 }
 
-void Rbm::hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
-                      const Draw& draw, const void* totals) {
+// What a half-step to the hidden layer multiplies.
+HalfStep Rbm::hidden_product(const Left& v, int64_t count) const {
     HalfStep p{};
     p.m = count;
     p.n = hiddens;
@@ -197,12 +198,27 @@ void Rbm::hidden_step(const Left& v, int64_t count, const void* bias, double sca
     const bool master = format == dtype || (format == DType::i16 && !v.bits);
     p.weights = master ? weights_.data() : to_hidden_.data();
     p.format = master ? dtype : format;
+    p.scale = 1;
+    p.ratio = -1;
+    p.dtype = dtype;
+    return p;
+}
+
+void Rbm::hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
+                      const Draw& draw, const void* totals) {
+    HalfStep p = hidden_product(v, count);
     p.bias = bias;
     p.scale = scale;
     p.ratio = ratio;
     p.draw = draw;
-    p.dtype = dtype;
     run_step(hidden, p, out, totals, nullptr, hidden_shape);
+}
+
+void Rbm::hidden_fields(const Left& v, int64_t count, void* fields, const void* totals) {
+    HalfStep p = hidden_product(v, count);
+    p.bias = hidden_bias_.data();
+    const Layer linear{{{Unit::gaussian, 0, hiddens}}};  // their mean is the field
+    run_step(linear, p, {fields}, totals, nullptr, hidden_shape);
 }
 
 void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double scale, const Outputs& out,

@@ -27,7 +27,15 @@ struct Rows {
 };
 
 // Which draws belong to which purpose; see philox.h.
-enum Stream : uint32_t { kPositive = 0, kVisible = 1, kHidden = 2, kSwap = 3, kSampling = 16, kAnnealing = 32 };
+enum Stream : uint32_t {
+    kPositive = 0,
+    kVisible = 1,
+    kHidden = 2,
+    kSwap = 3,
+    kLabel = 4,
+    kSampling = 16,
+    kAnnealing = 32
+};
 
 template <class F>
 decltype(auto) by_dtype(DType dtype, F&& f) {
@@ -51,6 +59,9 @@ struct TrainOptions {
     std::vector<double> base_bias;  // visible bias at inverse temperature 0
     // Whether the chains of a mini-batch weigh together what its rows do; otherwise a chain weighs what a row does.
     bool balanced = true;
+    // Of a classification RBM: weights of log p(label | rest) and of log p(rest, label) where a label is known, and of
+    // log p(rest) where it isn't; and what every update takes from hidden biases.
+    double discriminative = 0, generative = 1, unlabelled = 1, hidden_pull = 0;
     // Where uniforms come from, if not from Philox: a pointer to the next n, good until the next call, or null to
     // stop. Each update asks for those of its half-steps in turn, row-major (Bernoulli units only).
     std::function<const double*(int64_t n)> uniforms;
@@ -95,10 +106,13 @@ class Rbm {
     bool set_chains(const void* states, int64_t count);
 
     // order[0, count) are the rows to visit, in mini-batches of batch_size; weight (per row of `rows`) may
-    // be null; both on the CPU. `tick` is called after every mini-batch with the rows done; returning false stops
-    // there. Returns what diverged, if anything did.
+    // be null; both on the CPU. With `label` (a class for each of `rows`, on the CPU, -1: unknown) the visible layer
+    // ends in a softmax group of labels, which the rows leave at 0, and hidden units are binary: the gradient is that
+    // of a classification RBM. `tick` is called after every mini-batch with the rows done; returning false stops there.
+    // Returns what diverged, if anything did.
     std::optional<Diverged> train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
-                                  const TrainOptions& options, const std::function<bool(int64_t)>& tick);
+                                  const int64_t* label, const TrainOptions& options,
+                                  const std::function<bool(int64_t)>& tick);
 
     // One layer given `count` states of the other, all on the machine's device. log_partition receives sum_j A(x_j)
     // (the hidden part of the free energy). In format i16 bits meet the rounded weights; values meet the weights
@@ -107,6 +121,8 @@ class Rbm {
                               const void* totals = nullptr);
     void visible_given_hidden(const Left& h, int64_t count, const Outputs& out, const Draw& draw,
                               const void* totals = nullptr);
+    // The total inputs of hidden units.
+    void hidden_fields(const Left& v, int64_t count, void* fields, const void* totals = nullptr);
     // The sums of the counts of rows of visible states, into totals (count values); nothing without counts.
     void sum_counts(const Rows& rows, const int64_t* order, int64_t count, Array& totals) const;
     bool zero_one(const Rows& rows) const;
@@ -142,6 +158,7 @@ class Rbm {
     // The half-steps at inverse temperature `scale`; ratio as in HalfStep.
     void hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
                      const Draw& draw, const void* totals);
+    HalfStep hidden_product(const Left& v, int64_t count) const;
     void visible_step(const Left& h, int64_t count, const void* bias, double scale, const Outputs& out,
                       const Draw& draw, const void* totals);
     void run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,

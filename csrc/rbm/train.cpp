@@ -5,6 +5,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "kernels/classes/op.h"
 #include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
 #include "kernels/optim/op.h"
@@ -36,21 +37,23 @@ constexpr const char* kTensors[] = {"weights", "visible biases", "hidden biases"
 template <class T>
 class Training {
   public:
-    Training(Rbm& r, const TrainOptions& o, int64_t max_batch)
+    Training(Rbm& r, const TrainOptions& o, int64_t max_batch, const int64_t* label)
         : r(r),
           o(o),
+          label(label),
           V(r.visibles),
           H(r.hiddens),
+          K(label ? r.visible.segments.back().group : 0),
           levels(std::max<int64_t>(1, int64_t(o.temperatures.size()))),
           model_rows(o.persistent ? r.chains.count() / levels : max_batch),
           gaussian(r.visible.has(Unit::gaussian)),
           counts(r.visible.has(Unit::multinomial)),
           rank(o.centering || o.sparsity_target >= 0),
           staged(o.adam || o.clip_norm > 0),
-          batch(r.visible, max_batch + model_rows, r.dtype, r.device),
-          weights_of_rows(size_t(max_batch + model_rows)),
-          activities(array((max_batch + model_rows) * H)),
-          contrast(array(max_batch + model_rows)),
+          batch(r.visible, max_batch + K + model_rows, r.dtype, r.device),
+          weights_of_rows(size_t(max_batch + K + model_rows)),
+          activities(array((max_batch + K + model_rows) * H)),
+          contrast(array(max_batch + K + model_rows)),
           share(array(max_batch + model_rows)),
           dv(array(V)),
           dh(array(H)),
@@ -63,7 +66,8 @@ class Training {
         if (gaussian && o.learn_sigma) dz = array(V);
         if (o.learn_shape && r.visible.has(Unit::drelu)) visible_dshape = array(2 * V);
         if (o.learn_shape && r.hidden.has(Unit::drelu)) hidden_dshape = array(2 * H);
-        if (counts) bias_contrast = array(contrast.size());
+        if (counts || K) hidden_contrast = array(contrast.size());
+        if (K) prepare_classes(max_batch);
         if (!o.persistent || hidden_dshape) of_data = States(r.hidden, max_batch, r.dtype, r.device);
         if (o.persistent && levels > 1) tempered = States(r.visible, r.chains.count(), r.dtype, r.device);
         if (o.centering) turned_step = array(panel_elements(r.dtype, H, V));
@@ -89,10 +93,12 @@ class Training {
                 const std::function<bool()>& go_on) {
         B = count;
         C = o.persistent ? model_rows : B;
-        if (!weigh(order, weight)) return true;  // a batch of zero weight teaches nothing
+        M = B + K;
+        if (!(K ? weigh_classes(order, weight) : weigh(order, weight)))
+            return true;  // a batch of zero weight teaches nothing
         batch.gather(rows, on_device, B);
         r.sum_counts(rows, order, B, totals);
-        if (!data_rows() || !model_rows_by_gibbs(go_on)) return false;
+        if (!(K ? class_rows() : data_rows()) || !(C == 0 || model_rows_by_gibbs(go_on))) return false;
         batch.finish(C);
         bias_gradients();
         weights_and_step();
@@ -143,6 +149,93 @@ class Training {
         return true;
     }
 
+    void prepare_classes(int64_t max_batch) {
+        fields = array(max_batch * H);
+        scores = array(max_batch * K);
+        shares = array(max_batch * K);
+        generative = array(max_batch);
+        discriminative = array(max_batch);
+        visible_contrast = array(contrast.size());
+        labels = Array(DType::f64, max_batch, r.device);
+        choice = Array(DType::f64, max_batch, r.device);
+        if (o.persistent) return;
+        drawn = array(max_batch * H);
+        no_bias = array(H);
+    }
+
+    // The same where rows have labels. Activities hold what their rows weigh already; a row of a class, which comes
+    // after those of the data, is no row of the biases'.
+    bool weigh_classes(const int64_t* order, const T* weight) {
+        std::vector<T> by_generative(size_t(B + K + C)), by_discriminative(size_t(B), T(0));
+        std::vector<int64_t> known(size_t(B), -1);
+        T modelled = 0;
+        total = 0;
+        scored = false;
+        for (int64_t b = 0; b < B; ++b) {
+            const T w = weight ? weight[order[b]] : T(1);
+            const bool labelled = (known[size_t(b)] = label[order[b]]) >= 0;
+            total += w;
+            modelled += by_generative[size_t(b)] = w * T(labelled ? o.generative : o.unlabelled);
+            by_discriminative[size_t(b)] = labelled ? w * T(o.discriminative) : T(0);
+            scored = scored || !labelled || o.discriminative != 0;
+        }
+        if (!(total > 0)) return false;
+        if (!(modelled > 0)) C = 0;
+        std::vector<T>& w = weights_of_rows;
+        std::fill_n(w.begin(), M, T(1));
+        for (int64_t c = 0; c < C; ++c)
+            by_generative[size_t(M + c)] = w[size_t(M + c)] =
+                o.persistent ? -modelled / T(C) : -by_generative[size_t(c)];
+        const auto send = [&](const Array& to, const auto& from, int64_t n) {
+            copy_memory(r.device, to.data(), {}, from.data(), size_t(n) * sizeof from[0]);
+        };
+        send(contrast, w, M + C);
+        std::fill_n(w.begin() + B, K, T(0));
+        send(hidden_contrast, w, M + C);
+        send(visible_contrast, by_generative, M + C);
+        send(generative, by_generative, B);
+        send(discriminative, by_discriminative, B);
+        send(labels, known, B);
+        return true;
+    }
+
+    // Rows of data and classes. Classes are summed over exactly: the activities of a row are those of every class,
+    // weighed by its share, and meet the row without its label; the labels' part of the gradient comes from a row for
+    // every class with its unit on and the activities that it had in all rows.
+    bool class_rows() {
+        const int64_t first = V - K;
+        const ClassWeights u{r.weights_.template as<T>() + first * kPanel, V * kPanel, kPanel};
+        const bool chains = !o.persistent && C > 0;
+        r.hidden_fields(batch.data(), B, fields.data(), totals.data());
+        if (scored)
+            run(ClassScores{B, H, K, fields.data(), u, r.visible_bias_.template as<T>() + first, scores.data(),
+                            r.dtype});
+        Draw of_labels{}, of_hiddens{};
+        draw(kLabel, 0, B, of_labels);
+        draw(kPositive, 0, B * H, of_hiddens);
+        run(ClassShares{B, K, scored ? scores.data() : nullptr, labels.as<int64_t>(), generative.data(),
+                        discriminative.data(), shares.data(), chains ? choice.as<int64_t>() : nullptr, of_labels,
+                        r.dtype});
+        run(ClassActivity{B, H, K, fields.data(), u, shares.data(), choice.as<int64_t>(), activities.data(),
+                          activities.as<T>() + B * H, chains ? drawn.data() : nullptr, r.dtype});
+        batch.add_units(first, K);
+        if (!chains) return true;
+        Conditional c{};
+        c.m = B;
+        c.n = c.field_stride = c.out_stride = H;
+        c.unit = Unit::bernoulli;
+        c.group = 1;
+        c.field = c.sample = drawn.data();
+        c.bias = no_bias.data();
+        c.scale = 1;
+        c.ratio = -1;
+        c.draw = of_hiddens;
+        c.dtype = r.dtype;
+        run(c);
+        run(PackBits{B, H, drawn.data(), H, nullptr, of_data.samples().bits, nullptr, r.dtype});
+        return true;
+    }
+
     bool data_rows() {
         Draw positive{};
         Outputs out{};
@@ -184,7 +277,7 @@ class Training {
             std::swap(p.near_bias, p.far_bias);
             p.near_bits = chain.samples().bits;
             p.far_bits = batch.model(true).bits;
-            p.near_mean = activities.as<T>() + B * H;
+            p.near_mean = activities.as<T>() + M * H;
             p.steps = o.k;
             p.seed = r.seed;
             p.near_stream = kHidden;
@@ -201,7 +294,7 @@ class Training {
             r.visible_given_hidden(chain.left(), C, batch.model(last), of_visibles, model_totals());
             if (keep && !draw(kHidden, k, C * H, of_hiddens)) return false;
             Outputs out = keep ? chain.samples() : Outputs{};
-            out.mean = last ? activities.as<T>() + B * H : nullptr;
+            out.mean = last ? activities.as<T>() + M * H : nullptr;
             r.hidden_given_visible(batch.model_states(), C, out, of_hiddens, model_totals());
             if (!go_on()) return false;
         }
@@ -210,7 +303,7 @@ class Training {
 
     bool temper(const std::function<bool()>& go_on) {
         for (int k = 1; k <= o.k; ++k) {
-            T* mean = k == o.k ? activities.as<T>() + B * H : nullptr;
+            T* mean = k == o.k ? activities.as<T>() + M * H : nullptr;
             r.temper(r.chains, tempered, o, r.step + uint64_t(k), mean, r.chain_totals.data());
             if (!go_on()) return false;
         }
@@ -218,18 +311,25 @@ class Training {
         return true;
     }
 
+    // Weights of the rows in what has to do with visible units alone.
+    const T* of_visibles() const { return K ? visible_contrast.as<T>() : contrast.as<T>(); }
+
     const T* model_totals() const {
         if (!counts) return nullptr;
         return o.persistent ? r.chain_totals.as<T>() + (levels - 1) * C : totals.as<T>();
     }
 
     void bias_gradients() {
-        run(ColumnSum{B + C, V, batch.all(), contrast.data(), 0, dv.data(), r.dtype});
-        if (counts)  // a hidden bias counts as often as the row does; on the CPU
-            for (int64_t b = 0; b < B + C; ++b)
-                bias_contrast.as<T>()[b] = contrast.as<T>()[b] * (b < B ? totals.as<T>()[b] : model_totals()[b - B]);
+        run(ColumnSum{M + C, V, batch.all(), of_visibles(), 0, dv.data(), r.dtype});
+        if (K) run(ColumnSum{B, K, Left{shares.data(), K, 1}, nullptr, 1, dv.as<T>() + (V - K), r.dtype});
+        if (counts) {  // a hidden bias counts as often as the row does; on the CPU
+            T* to = hidden_contrast.as<T>();
+            if (!K) std::copy_n(contrast.as<T>(), M + C, to);
+            for (int64_t b = 0; b < B; ++b) to[b] *= totals.as<T>()[b];
+            for (int64_t c = 0; c < C; ++c) to[M + c] *= model_totals()[c];
+        }
         const Left h{activities.data(), H, 1};
-        run(ColumnSum{B + C, H, h, counts ? bias_contrast.data() : contrast.data(), 0, dh.data(), r.dtype});
+        run(ColumnSum{M + C, H, h, hidden_contrast ? hidden_contrast.data() : contrast.data(), 0, dh.data(), r.dtype});
         if (rank) run(ColumnSum{B, H, h, share.data(), 0, mean_h.data(), r.dtype});
         ContrastGradient g{};
         g.visibles = V;
@@ -256,7 +356,7 @@ class Training {
         WeightUpdate u{};
         u.visibles = V;
         u.hiddens = H;
-        u.rows = B + C;
+        u.rows = M + C;
         u.visible = batch.turned();
         u.hidden = activities.data();
         u.contrast = contrast.data();
@@ -322,6 +422,8 @@ class Training {
         shape(r.visible_shape, visible_dshape, 2 * V + H, V);
         shape(r.hidden_shape, hidden_dshape, 4 * V + H, H);
         step(parts, r.bias_velocity, r.bias_second, factor);
+        if (o.hidden_pull != 0)
+            each(Elementary::add, H, r.hidden_bias_, nullptr, -o.hidden_pull, r.hidden_bias_.data());
         if (o.centering) follow_offsets();
         if (dz) r.derive_variances();
         if (o.fast_rate > 0) r.step_fast(o, u, dv, dh);
@@ -392,41 +494,45 @@ class Training {
         dz.zero();
         for (const Segment& s : r.visible.segments)
             if (s.unit == Unit::gaussian)
-                run(VarianceGradient{B + C, V, s.begin, s.end, batch.values(), r.visible_bias_.data(), contrast.data(),
+                run(VarianceGradient{M + C, V, s.begin, s.end, batch.values(), r.visible_bias_.data(), of_visibles(),
                                      row_scale.data(), row_dot.data(), dz.data(), r.dtype});
     }
 
     void shape_gradients() {
         if (visible_dshape) {
             visible_dshape.zero();
-            add_shape_gradient(r.visible, batch.values(), B + C, contrast.as<T>(), r.visible_shape, visible_dshape);
+            add_shape_gradient(r.visible, batch.values(), M + C, of_visibles(), r.visible_shape, visible_dshape);
         }
         if (hidden_dshape) {
             const States& chain = o.persistent ? r.chains : of_data;
-            add_shape_gradient(r.hidden, chain.values((levels - 1) * C), C, contrast.as<T>() + B, r.hidden_shape,
+            add_shape_gradient(r.hidden, chain.values((levels - 1) * C), C, contrast.as<T>() + M, r.hidden_shape,
                                hidden_dshape);
         }
     }
 
     Rbm& r;
     const TrainOptions& o;
-    const int64_t V, H, levels, model_rows;
+    const int64_t* label;                       // of the rows of data; null: they have none
+    const int64_t V, H, K, levels, model_rows;  // K: classes
     const bool gaussian, counts, rank, staged;
     Minibatch<T> batch;
     std::vector<T> weights_of_rows;
     Array activities;                                 // hidden means, in the order of the batch's rows
-    Array contrast, share, bias_contrast;             // weights of rows: in the gradient; of the data, adding up to 1
+    Array contrast, share;                            // weights of rows: in the gradient; of the data, adding up to 1
+    Array visible_contrast, hidden_contrast;          // in gradients by biases, where those are others
     Array dv, dh, dz, visible_dshape, hidden_dshape;  // gradients
     Array row_scale, row_dot, offset_shift, rank_right, mean_h;
     Array flags;      // int32_t for each of kTensors
     States of_data;   // hidden samples, where chains start from the data
     States tempered;  // visible states at every temperature
     Array totals;     // of the data's counts
+    Array fields, scores, shares, generative, discriminative, labels, choice, drawn, no_bias;  // of class_rows
+    bool scored = false;  // whether a row of the batch needs scores
     Array turned_step, gradient, before;
-    int64_t B = 0, C = 0;  // rows of data and of the model
-    T total = 0;           // weight of the rows of data
-    int64_t weighed = -1;  // the C that `contrast` was last made for without sample weights
-    int64_t unseen = 0;    // batches since the flags were looked at
+    int64_t B = 0, C = 0, M = 0;  // rows of data and of the model, and where the latter begin
+    T total = 0;                  // weight of the rows of data
+    int64_t weighed = -1;         // the C that `contrast` was last made for without sample weights
+    int64_t unseen = 0;           // batches since the flags were looked at
     const uint32_t* clock = nullptr;
     uint32_t clock_stands = 0;
 };
@@ -460,9 +566,10 @@ class Programme {
 };
 
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
-                                   const TrainOptions& o, const std::function<bool(int64_t)>& tick) {
+                                   const int64_t* label, const TrainOptions& o,
+                                   const std::function<bool(int64_t)>& tick) {
     return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
-        Training<T> training(*this, o, std::min(o.batch_size, std::max<int64_t>(count, 1)));
+        Training<T> training(*this, o, std::min(o.batch_size, std::max<int64_t>(count, 1)), label);
         if (o.fast_rate > 0) prepare_fast();
         const auto stopped = [&](int64_t first) -> std::optional<Diverged> {
             const char* tensor = training.diverged(std::min(first + o.batch_size, count) == count);
@@ -481,7 +588,7 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
             on_device = uploaded.as<int64_t>();
             data.zero_one = visible.binary() && zero_one(rows);
             // updates that are all alike, and never ask the GPU for a number, are recorded once
-            if (cuda::can_record() && !weight && !o.adam && o.clip_norm == 0 && count >= 4 * o.batch_size)
+            if (cuda::can_record() && !weight && !label && !o.adam && o.clip_norm == 0 && count >= 4 * o.batch_size)
                 programme.emplace(order, count, o, device);
         }
         const uint64_t begun = step;

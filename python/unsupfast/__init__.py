@@ -14,6 +14,7 @@ from .models.autoencoder_variants import (
 )
 from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
+from .models.classifier_rbm import ClassifierRBM
 from .models.dbn import DBN
 from .models.dbn_estimators import DBNClassifier, DBNRegressor
 from .models.detector import AnomalyDetector
@@ -32,6 +33,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "BernoulliRBM",
+    "ClassifierRBM",
     "Contractive",
     "ContractiveAutoencoder",
     "DBNClassifier",

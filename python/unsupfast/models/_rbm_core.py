@@ -74,9 +74,13 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _step: int
     _updates: int
 
+    def _layer_of(self, size: int) -> Layer:
+        """The visible layer, of `size` units."""
+        return Layer.of(self.visible, size, "visible")
+
     @property
     def _visible_layer(self) -> Layer:
-        return Layer.of(self.visible, self.components_.shape[1], "visible")
+        return self._layer_of(self.components_.shape[1])
 
     @property
     def _hidden_layer(self) -> Layer:
@@ -342,7 +346,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         chains = tensors["h_samples"].shape[0]
         name = components.dtype.name
         layers = (
-            Layer.of(self.visible, visibles, "visible").core(),
+            self._layer_of(visibles).core(),
             Layer.of(self.hidden, hiddens, "hidden").core(),
         )
         packed = _core.Rbm(*layers, name, name)

@@ -21,7 +21,7 @@ from ._missing import Missing
 from ._rbm_core import RBMCore, concatenated, seed_from
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
 
-__all__ = ["RBMTraining"]
+__all__ = ["RBMTraining", "check_row_weight"]
 
 # Rows that the measures of the history are taken on.
 _MONITOR_ROWS = 1000
@@ -59,6 +59,8 @@ class RBMTraining(RBMCore):
     checkpoint: Any
     checkpoint_every: int
     resume: Any
+    # classes of the rows that are trained on, -1 where unknown
+    _labels: np.ndarray | None = None
 
     # ------------------------------------------------------------------ arguments
 
@@ -149,7 +151,7 @@ class RBMTraining(RBMCore):
 
     def _check_units(self, n_features: int) -> None:
         """Refuses layers that don't fit the data or the other arguments."""
-        visible = Layer.of(self.visible, n_features, "visible")
+        visible = self._layer_of(n_features)
         hidden = Layer.of(self.hidden, self.n_components, "hidden")
         if hidden.has("multinomial"):
             raise ValueError("hidden has ReplicatedSoftmax units; expected them in visible only")
@@ -272,6 +274,7 @@ class RBMTraining(RBMCore):
                 self._options(epoch, batch_size),
                 tick,
                 self._uniforms(),
+                self._labels,
             )
         except BaseException:
             self._store_core(core)
@@ -317,11 +320,14 @@ class RBMTraining(RBMCore):
             return self._fit_stream(X, row_weight)
         X = self._validate(X, reset=True, missing=True)
         if row_weight is not None:
-            row_weight = _check_row_weight(row_weight, X, X.dtype)
-        X, missing = self._checked_rows(X)
+            row_weight = check_row_weight(row_weight, X, X.dtype)
+        return self._fit_rows(*self._checked_rows(X), row_weight)
+
+    def _fit_rows(self, X, missing: Missing | None, row_weight):
+        """Trains on checked rows, which are all units of the visible layer."""
         rng = check_random_state(self.random_state)
         self._initialise(X.shape[1], X.dtype, rng)
-        self._data_mean = _mean_row(X) if missing is None else missing.mean
+        self._data_mean = self._mean_of(X) if missing is None else missing.mean
         self._start_totals(X)
         if self.resume is not None:
             self._resume(self.resume, X.shape[1], X.dtype)
@@ -354,6 +360,9 @@ class RBMTraining(RBMCore):
         self._run(train, lambda epoch: self._measure(monitor, validate))
         return self
 
+    def _mean_of(self, X) -> np.ndarray:
+        return _mean_row(X)
+
     def _resident(self, X) -> Any:
         """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
         gpu = self._gpu()
@@ -367,7 +376,7 @@ class RBMTraining(RBMCore):
     def _checked_rows(self, X) -> tuple[Any, Missing | None]:
         """Rows that the units can have, and what is missing of them (then X is a filled copy)."""
         self._check_units(X.shape[1])
-        layer = Layer.of(self.visible, X.shape[1], "visible")
+        layer = self._layer_of(X.shape[1])
         missing = Missing.of(X, layer)
         if missing is None:
             layer.check(X, "X")
@@ -387,14 +396,9 @@ class RBMTraining(RBMCore):
         """The epochs that are left, through the common loop."""
 
         def report(event) -> None:
-            # for Bernoulli visibles the line that scikit-learn's BernoulliRBM prints
-            if "pseudo_log_likelihood" in event.metrics:
-                score = f"pseudo-likelihood = {event.metrics['pseudo_log_likelihood']:.2f}"
-            else:
-                score = f"reconstruction error = {event.metrics['reconstruction_error']:.4f}"
             print(
-                f"[{type(self).__name__}] Iteration {event.epoch}, {score}, "
-                f"time = {event.metrics['seconds']:.2f}s"
+                f"[{type(self).__name__}] Iteration {event.epoch}, "
+                f"{self._reported(event.metrics)}, time = {event.metrics['seconds']:.2f}s"
             )
 
         def measured(epoch: int) -> dict[str, float]:
@@ -440,6 +444,12 @@ class RBMTraining(RBMCore):
                 callbacks=callbacks,
             )
         )
+
+    def _reported(self, metrics) -> str:
+        # for Bernoulli visibles the line that scikit-learn's BernoulliRBM prints
+        if "pseudo_log_likelihood" in metrics:
+            return f"pseudo-likelihood = {metrics['pseudo_log_likelihood']:.2f}"
+        return f"reconstruction error = {metrics['reconstruction_error']:.4f}"
 
     def _measure(self, X, validate=None) -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -534,15 +544,19 @@ class RBMTraining(RBMCore):
         first = not hasattr(self, "components_")
         X = self._validate(X, reset=first)
         self._check_units(X.shape[1])
-        Layer.of(self.visible, X.shape[1], "visible").check(X, "X")
+        self._layer_of(X.shape[1]).check(X, "X")
+        return self._update_once(X, row_weight, first)
+
+    def _update_once(self, X, row_weight, first: bool):
+        """One update on checked rows, which are all units of the visible layer."""
         if first:
             self.random_state_ = check_random_state(self.random_state)
             self._initialise(X.shape[1], X.dtype, self.random_state_)
-            self._data_mean = _mean_row(X)
+            self._data_mean = self._mean_of(X)
             self._start_totals(X)
         dtype = self.components_.dtype
         if row_weight is not None:
-            row_weight = _check_row_weight(row_weight, X, dtype)
+            row_weight = check_row_weight(row_weight, X, dtype)
         before = dict(self.__dict__)
         try:
             self._train_rows(X, np.arange(X.shape[0]), row_weight, self.n_iter_, X.shape[0])
@@ -576,7 +590,7 @@ def _respaced(betas: np.ndarray, rates: np.ndarray) -> np.ndarray:
     return out
 
 
-def _check_row_weight(row_weight, X, dtype) -> np.ndarray:
+def check_row_weight(row_weight, X, dtype) -> np.ndarray:
     # Our own check: what scikit-learn's refuses differs between its versions.
     try:
         weight = np.array(row_weight, dtype)
