@@ -27,6 +27,10 @@ import unsupfast as uf
         uf.DBNRegressor(
             (16, 16), pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.02, batch_size=20
         ),
+        uf.ClassifierRBM(8, n_iter=20, random_state=0),
+        uf.ClassifierRBM(
+            8, objective="joint", visible="gaussian", learning_rate=0.02, n_iter=30, random_state=0
+        ),
         uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0),
         uf.AnomalyDetector(uf.Autoencoder(4, n_iter=2, random_state=0)),
         uf.AnomalyDetector(uf.VAE(4, 2, likelihood="gaussian", n_iter=2, random_state=0)),

@@ -1,6 +1,7 @@
 """Every operation on a GPU against the float64 references of the case lists."""
 
 import cases
+import class_cases
 import contrast_cases
 import elementwise_cases
 import network_cases
@@ -17,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not GPU, reason=NO_GPU or "no GPU"),
 ]
 
-MODULES = (cases, contrast_cases, elementwise_cases, network_cases, unit_cases)
+MODULES = (cases, class_cases, contrast_cases, elementwise_cases, network_cases, unit_cases)
 CASES = [case for module in MODULES for case in module.CASES]
 OPS = sorted(op for op in _core.catalogue() if op != "PeakLoop")
 BATCH = 60  # cases a test

@@ -20,6 +20,7 @@ from cases import (
     thinned,
 )
 from cases import CASES as ENGINE_CASES
+from class_cases import CASES as CLASS_CASES
 from contrast_cases import CASES as CONTRAST_CASES
 from elementwise_cases import CASES as ELEMENTWISE_CASES
 from network_cases import CASES as NETWORK_CASES
@@ -27,7 +28,14 @@ from unit_cases import CASES as UNIT_CASES
 
 from unsupfast import _core
 
-CASES = [*ENGINE_CASES, *CONTRAST_CASES, *ELEMENTWISE_CASES, *NETWORK_CASES, *UNIT_CASES]
+CASES = [
+    *ENGINE_CASES,
+    *CLASS_CASES,
+    *CONTRAST_CASES,
+    *ELEMENTWISE_CASES,
+    *NETWORK_CASES,
+    *UNIT_CASES,
+]
 
 pytestmark = pytest.mark.kernels
 
@@ -36,7 +44,7 @@ OPS = sorted(_core.catalogue())
 # Of the CPU's kernels these have the plain loops alone: they are nothing beside the products around
 # them, or are made of other operations.
 PLAIN = {
-    "ContrastGradient", "GibbsChain", "MomentumStep", "ShapeGradient", "Tally", "VarianceGradient",
+    "ClassShares", "ContrastGradient", "GibbsChain", "MomentumStep", "ShapeGradient", "Tally", "VarianceGradient",
     "Variances", "WeighAnnealed",
 }  # fmt: skip
 

@@ -176,7 +176,9 @@ class RBMTraining(RBMCore):
 
     def _initialise(self, n_features: int, dtype, rng: np.random.RandomState) -> None:
         self.components_ = np.asarray(
-            rng.normal(0, 0.01, (self.n_components, n_features)), order="F", dtype=dtype
+            rng.normal(0, self._initial_deviation(n_features), (self.n_components, n_features)),
+            order="F",
+            dtype=dtype,
         )
         self._n_features_out = self.n_components
         self.intercept_hidden_ = np.zeros(self.n_components, dtype)
@@ -199,6 +201,9 @@ class RBMTraining(RBMCore):
         self._best_state = None
         self.n_iter_ = 0
         self.history_: dict[str, list[float]] = {}
+
+    def _initial_deviation(self, n_features: int) -> float:
+        return 0.01
 
     def _start_draws(self, rng: np.random.RandomState) -> None:
         self._seed = seed_from(rng)

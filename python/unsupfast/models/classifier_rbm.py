@@ -233,7 +233,9 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         index = np.full(len(y), -1)
         unknown = np.setdiff1d(y[known], self.classes_)
         if len(unknown):
-            raise ValueError(f"y has the label {unknown[0]!r}, which is not among the classes")
+            raise ValueError(
+                f"y has the label {unknown.tolist()[0]!r}, which is not among the classes"
+            )
         index[known] = np.searchsorted(self.classes_, y[known])
         return index
 
@@ -274,7 +276,9 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         X, y, known = self._rows_and_labels(X, y, reset=True)
         self.classes_ = np.unique(y[known])
         if len(self.classes_) < 2:
-            found = f"1 class ({self.classes_[0]!r})" if len(self.classes_) else "no labels"
+            found = (
+                f"1 class ({self.classes_.tolist()[0]!r})" if len(self.classes_) else "no labels"
+            )
             raise ValueError(f"y has {found}; expected at least two classes")
         if row_weight is not None:
             row_weight = check_row_weight(row_weight, X, X.dtype)
@@ -320,6 +324,10 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
     def _check_features(self, X: Any) -> None:
         self._check_units(X.shape[1] + len(self.classes_))
         Layer.of(self.visible, X.shape[1], "visible").check(X, "X")
+
+    def _initial_deviation(self, n_features: int) -> float:
+        # near 0 is a saddle of log p(y|x): that of the uniform numbers up to 1 / sqrt(n) of [1]
+        return float((3 * max(n_features, self.n_components)) ** -0.5)
 
     def _mean_of(self, X) -> np.ndarray:
         assert self._labels is not None
@@ -520,7 +528,9 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
             labels = np.broadcast_to(np.asarray(label), (n_samples,))
             unknown = np.setdiff1d(labels, self.classes_)
             if len(unknown):
-                raise ValueError(f"label has {unknown[0]!r}, which is not among the classes")
+                raise ValueError(
+                    f"label has {unknown.tolist()[0]!r}, which is not among the classes"
+                )
             clamp = np.full((n_samples, self.components_.shape[1]), np.nan)
             clamp[:, self.n_features_in_ :] = labels[:, None] == self.classes_
         states = self.as_rbm().sample(
