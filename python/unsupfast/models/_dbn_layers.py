@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .. import ops
+from .. import _core, ops
 from ..likelihood import Estimate
 from ._arguments import checked_rows
 from ._greedy import coded
@@ -240,16 +240,13 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         below = ops.matmul(rows, np.ascontiguousarray(weights[:, :-joined]), tb=True)
         below += top.intercept_hidden_
         of_label = np.ascontiguousarray(weights[:, -joined:].T)
-        energy = [ops.sum(ops.softplus(below + u), axis=1).astype(np.float64) for u in of_label]
-        logits = np.stack(energy, axis=1) + top.intercept_visible_[-joined:]
-        return special.softmax(logits, axis=1), below, of_label
+        bias = np.ascontiguousarray(top.intercept_visible_[-joined:])
+        scores = _core.class_scores(below, of_label, bias).astype(np.float64)
+        return special.softmax(scores, axis=1), below, of_label
 
     def _top_given_data(self, rows: Any) -> np.ndarray:
         p, below, of_label = self._by_class(rows)
-        total = np.zeros_like(below)
-        for weight, u in zip(p.T.astype(below.dtype), of_label, strict=True):
-            total += weight[:, None] * ops.sigmoid(below + u)
-        return total
+        return _core.class_activity(below, of_label, p.astype(below.dtype))[0]
 
     @available_if(_has_labels)
     def predict_proba(self, X):

@@ -55,7 +55,7 @@ def strips(
 def weights_of(model: Any) -> Any:
     """The weight vectors of a model's first hidden layer, one a row; an array as it is."""
     if hasattr(model, "components_"):
-        return model.components_
+        return model.components_[:, : getattr(model, "n_features_in_", None)]  # without labels
     if hasattr(model, "layers_"):
         return model.layers_[0].components_
     if hasattr(model, "network_"):
