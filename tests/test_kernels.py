@@ -44,8 +44,8 @@ OPS = sorted(_core.catalogue())
 # Of the CPU's kernels these have the plain loops alone: they are nothing beside the products around
 # them, or are made of other operations.
 PLAIN = {
-    "ClassShares", "ContrastGradient", "GibbsChain", "MomentumStep", "ShapeGradient", "Tally", "VarianceGradient",
-    "Variances", "WeighAnnealed",
+    "ClassShares", "ContrastGradient", "GibbsChain", "MomentumStep", "ShapeGradient", "Tally",
+    "VarianceGradient", "Variances", "WeighAnnealed",
 }  # fmt: skip
 
 

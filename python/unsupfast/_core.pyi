@@ -22,6 +22,9 @@ __all__: list[str] = [
     "build_facts",
     "can_record",
     "catalogue",
+    "class_activity",
+    "class_scores",
+    "class_shares",
     "column_norms",
     "column_sum",
     "conditional",
@@ -210,6 +213,10 @@ class TrainOptions:
     @clip_norm.setter
     def clip_norm(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
+    def discriminative(self) -> float: ...
+    @discriminative.setter
+    def discriminative(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
     def fast_decay(self) -> float: ...
     @fast_decay.setter
     def fast_decay(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
@@ -217,6 +224,14 @@ class TrainOptions:
     def fast_rate(self) -> float: ...
     @fast_rate.setter
     def fast_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def generative(self) -> float: ...
+    @generative.setter
+    def generative(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def hidden_pull(self) -> float: ...
+    @hidden_pull.setter
+    def hidden_pull(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
     def k(self) -> int: ...
     @k.setter
@@ -255,6 +270,10 @@ class TrainOptions:
     def temperatures(
         self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]
     ) -> None: ...
+    @property
+    def unlabelled(self) -> float: ...
+    @unlabelled.setter
+    def unlabelled(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
 class Rbm:
     """
@@ -335,7 +354,7 @@ class Rbm:
         self, X: typing.Any, what: str, seed: typing.SupportsInt | typing.SupportsIndex = 0
     ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
         """
-        'mean', 'sample' or 'log_partition' of the hidden layer.
+        'mean', 'sample', 'log_partition' or 'field' (total inputs) of the hidden layer.
         """
     def set_chain_totals(self, totals: numpy.typing.NDArray[typing.Any] | GpuArray) -> None:
         """
@@ -369,9 +388,10 @@ class Rbm:
         options: TrainOptions,
         callback: typing.Any = None,
         uniforms: typing.Any = None,
+        label: typing.Any = None,
     ) -> typing.Any:
         """
-        Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite. uniforms(n), if given, returns the next n random numbers.
+        Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite. uniforms(n), if given, returns the next n random numbers. label: a class for each of X, -1 where unknown.
         """
     def visible_given_hidden(
         self,
@@ -495,6 +515,39 @@ def can_record() -> bool:
 def catalogue() -> dict[str, list[str]]:
     """
     Every operation and the backends that have a kernel for it.
+    """
+
+def class_activity(
+    field: numpy.typing.NDArray[typing.Any] | GpuArray,
+    weights: numpy.typing.NDArray[typing.Any] | GpuArray,
+    share: numpy.typing.NDArray[typing.Any] | GpuArray,
+    choice: typing.Any = None,
+) -> tuple:
+    """
+    Sums over classes and over rows of shares times hidden activities, and the total inputs with the classes chosen.
+    """
+
+def class_scores(
+    field: numpy.typing.NDArray[typing.Any] | GpuArray,
+    weights: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    bias[c] + sum_j softplus(field[i, j] + weights[c, j]) of every row and class.
+    """
+
+def class_shares(
+    scores: numpy.typing.NDArray[typing.Any] | GpuArray,
+    label: numpy.typing.NDArray[typing.Any] | GpuArray,
+    generative: numpy.typing.NDArray[typing.Any] | GpuArray,
+    discriminative: numpy.typing.NDArray[typing.Any] | GpuArray,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> tuple:
+    """
+    (what classes count for in the gradient, labels or a draw of one where it is -1) of every row.
     """
 
 def column_norms(

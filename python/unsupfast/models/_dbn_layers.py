@@ -241,7 +241,7 @@ class DBNLayers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         below += top.intercept_hidden_
         of_label = np.ascontiguousarray(weights[:, -joined:].T)
         bias = np.ascontiguousarray(top.intercept_visible_[-joined:])
-        scores = _core.class_scores(below, of_label, bias).astype(np.float64)
+        scores = np.asarray(_core.class_scores(below, of_label, bias), np.float64)
         return special.softmax(scores, axis=1), below, of_label
 
     def _top_given_data(self, rows: Any) -> np.ndarray:

@@ -249,7 +249,7 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
 
     # ------------------------------------------------------------------ training
 
-    def fit(self, X, y, row_weight=None):
+    def fit(self, X, y, row_weight=None):  # type: ignore[override]
         """Fit the model to X and y.
 
         Parameters
@@ -289,7 +289,7 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         finally:
             del self._labels
 
-    def partial_fit(self, X, y, classes=None, row_weight=None):
+    def partial_fit(self, X, y, classes=None, row_weight=None):  # type: ignore[override]
         """One update on the mini-batch X, y.
 
         Parameters
@@ -384,7 +384,7 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         field = self._synced_core().hidden_given_visible(self._rows(joined), "field")
         bias = np.ascontiguousarray(self.intercept_visible_[-len(self.classes_) :])
         scores = _core.class_scores(field, self._class_weights(), bias)
-        return scores.astype(np.float64), field
+        return np.asarray(scores, np.float64), field
 
     def _by_rows(self, X: Any, function: Any) -> np.ndarray:
         """A function of the scores and fields of rows of X."""
