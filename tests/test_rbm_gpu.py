@@ -53,6 +53,23 @@ def test_training_as_on_the_cpu(digits, arguments):
     both(digits > 0.5, **arguments)
 
 
+@pytest.mark.parametrize("objective", ["joint", "discriminative", "hybrid"])
+@pytest.mark.parametrize("method", ["cd", "pcd"])
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_classifiers_as_on_the_cpu(digits, objective, method, form):
+    y = np.where(np.arange(300) % 7 == 0, -1, load_digits().target[:300])
+    X = digits.astype(np.float64)
+    X = sp.csr_array(X) if form == "csr" else X
+    arguments = {"objective": objective, "method": method, "beta": 0.5, "missing_label": -1}
+    arguments |= {"n_iter": 3, "random_state": 0, "batch_size": 40, "momentum": 0.5}
+    cpu = uf.ClassifierRBM(24, device="cpu", **arguments).fit(X, y)
+    gpu = uf.ClassifierRBM(24, device="cuda", **arguments).fit(X, y)
+    for name in ("components_", "intercept_hidden_", "intercept_visible_"):
+        np.testing.assert_allclose(getattr(gpu, name), getattr(cpu, name), atol=1e-9, err_msg=name)
+    np.testing.assert_array_equal(gpu.h_samples_, cpu.h_samples_)
+    np.testing.assert_allclose(gpu.predict_proba(X), cpu.predict_proba(X), atol=1e-9)
+
+
 @pytest.mark.parametrize("form", ["values", "csr", "csr of ones"])
 def test_rows_that_are_not_bits(digits, form):
     X = digits if form != "csr of ones" else (digits > 0.5).astype(np.float32)

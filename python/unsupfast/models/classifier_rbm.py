@@ -15,7 +15,7 @@ from .. import _core
 from ..io import register_model
 from ..units import Layer, Mixed, Softmax
 from ._arguments import check_option, check_real
-from ._rbm_core import RBMCore, concatenated
+from ._rbm_core import _EXACT_ROWS, RBMCore, concatenated
 from ._rbm_training import _MONITOR_ROWS, RBMTraining, check_row_weight
 from ._stream import is_stream
 from .rbm import RBM
@@ -486,24 +486,28 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
             Nats; ``log p(x, y) = -F(x, y) - log Z`` and ``log p(x) = -F(x) - log Z``.
         """
         check_is_fitted(self)
-        labels = np.full(len(X) if not sp.issparse(X) else X.shape[0], -1)
-        if y is not None:
+        if y is None:
+            X = self._validate(X, reset=False)
+            labels = np.full(X.shape[0], -1)
+        else:
             X, y, known = self._rows_and_labels(X, y, reset=False)
             labels = self._index(y, known)
-        own = self._by_rows(X, lambda scores, field: scores)
-        own = np.where(
-            labels >= 0, own[np.arange(len(own)), labels], special.logsumexp(own, axis=1)
-        )
-        X = self._joined(self._validate(X, reset=False))
         machine = self._machine()
 
-        def visible(part):
-            dense = part.toarray() if sp.issparse(part) else part
-            return machine.visible_log_weight(dense.astype(np.float64))
+        def log_weights(part):
+            joined = self._joined(part)
+            dense = joined.toarray() if sp.issparse(joined) else joined
+            own = machine.visible_log_weight(dense.astype(np.float64))
+            return own[:, None] + self._scores(joined)[0]
 
-        return (-concatenated(X, visible, 1024) - own).astype(self.components_.dtype)
+        weights = concatenated(X, log_weights, _EXACT_ROWS)
+        own = weights[np.arange(len(labels)), labels]
+        log_weight = np.where(labels >= 0, own, special.logsumexp(weights, axis=1))
+        return -log_weight.astype(self.components_.dtype)
 
-    def sample(self, n_samples=1, steps=1000, *, label=None, mean=False, random_state=None):
+    def sample(
+        self, n_samples=1, steps=1000, *, label=None, mean=False, total=100, random_state=None
+    ):
         """Draw features from the model by Gibbs sampling.
 
         Parameters
@@ -515,6 +519,8 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
             The class, or one for each sample, to draw from.
         mean : bool, default=False
             Return the conditional means of the last step, not states.
+        total : int, default=100
+            What the counts of a row add up to, where features are counts.
         random_state : int, RandomState instance or None, default=None
             None means that of the estimator.
 
@@ -534,9 +540,13 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
             clamp = np.full((n_samples, self.components_.shape[1]), np.nan)
             clamp[:, self.n_features_in_ :] = labels[:, None] == self.classes_
         states = self.as_rbm().sample(
-            n_samples, steps, clamp=clamp, mean=mean,
+            n_samples,
+            steps,
+            clamp=clamp,
+            mean=mean,
+            total=total,
             random_state=self.random_state if random_state is None else random_state,
-        )  # fmt: skip
+        )
         return np.ascontiguousarray(states[:, : self.n_features_in_])
 
     def as_rbm(self) -> RBM:
