@@ -261,8 +261,9 @@ void bind_rbm(py::module_& m) {
                     check(of_rows.size() == rows.rows.count, "label has the wrong size");
                     for (int64_t i = 0; i < of_rows.size(); ++i)
                         check(classes[i] >= -1 && classes[i] < last.group, "label has a class out of range");
-                    check(uniforms.is_none() && !o.centering && o.sparsity_target < 0 && o.fast_rate == 0,
-                          "labels go with plain updates");
+                    check(
+                        uniforms.is_none() && levels == 1 && !o.centering && o.sparsity_target < 0 && o.fast_rate == 0,
+                        "labels go with plain updates");
                 }
                 UniformSource source(uniforms);
                 if (!uniforms.is_none()) o.uniforms = source.function();

@@ -132,6 +132,20 @@ class Training {
         return !o.uniforms || (d.given = o.uniforms(n));
     }
 
+    void prepare_classes(int64_t max_batch) {
+        fields = array(max_batch * H);
+        scores = array(max_batch * K);
+        shares = array(max_batch * K);
+        generative = array(max_batch);
+        discriminative = array(max_batch);
+        visible_contrast = array(contrast.size());
+        labels = Array(DType::f64, max_batch, r.device);
+        choice = Array(DType::f64, max_batch, r.device);
+        if (o.persistent) return;
+        drawn = array(max_batch * H);
+        no_bias = array(H);
+    }
+
     // Weights of rows in the contrast. It is summed unnormalised, which keeps sums over unweighted binary units exact,
     // and scaled by 1 / total where a gradient is finished.
     bool weigh(const int64_t* order, const T* weight) {
@@ -147,20 +161,6 @@ class Training {
         copy_memory(r.device, share.data(), {}, w.data(), size_t(B) * sizeof(T));
         weighed = weight ? -1 : C;
         return true;
-    }
-
-    void prepare_classes(int64_t max_batch) {
-        fields = array(max_batch * H);
-        scores = array(max_batch * K);
-        shares = array(max_batch * K);
-        generative = array(max_batch);
-        discriminative = array(max_batch);
-        visible_contrast = array(contrast.size());
-        labels = Array(DType::f64, max_batch, r.device);
-        choice = Array(DType::f64, max_batch, r.device);
-        if (o.persistent) return;
-        drawn = array(max_batch * H);
-        no_bias = array(H);
     }
 
     // The same where rows have labels. Activities hold what their rows weigh already; a row of a class, which comes
