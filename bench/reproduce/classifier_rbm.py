@@ -44,10 +44,10 @@ class Recipe:
 
 
 RECIPES = {
-    "joint": Recipe("joint", 1500, 0.1, 30, 100, {"momentum": 0.5}),
+    "joint": Recipe("joint", 1500, 0.1, 30, 20),
     "discriminative": Recipe("discriminative", 500, 0.5, 40, 20),
     "hybrid": Recipe("hybrid", 1500, 0.5, 30, 20, {"alpha": 0.01}),
-    "sparse": Recipe("hybrid", 1500, 0.5, 30, 20, {"alpha": 0.01, "sparsity": 1e-4}),
+    "sparse": Recipe("hybrid", 1500, 0.5, 30, 20, {"alpha": 0.01, "sparsity": 2e-3}),
 }
 
 

@@ -60,7 +60,7 @@ struct TrainOptions {
     // Whether the chains of a mini-batch weigh together what its rows do; otherwise a chain weighs what a row does.
     bool balanced = true;
     // Of a classification RBM: weights of log p(label | rest) and of log p(rest, label) where a label is known, and of
-    // log p(rest) where it isn't; and what every update takes from hidden biases.
+    // log p(rest) where it isn't; and what is taken from the gradients by hidden biases.
     double discriminative = 0, generative = 1, unlabelled = 1, hidden_pull = 0;
     // Where uniforms come from, if not from Philox: a pointer to the next n, good until the next call, or null to
     // stop. Each update asks for those of its half-steps in turn, row-major (Bernoulli units only).

@@ -350,6 +350,7 @@ class Training {
         g.centred = o.centering;
         g.dtype = r.dtype;
         run(g);
+        if (o.hidden_pull != 0) each(Elementary::add, H, dh, nullptr, -o.hidden_pull, dh.data());
     }
 
     WeightUpdate weight_update() {
@@ -422,8 +423,6 @@ class Training {
         shape(r.visible_shape, visible_dshape, 2 * V + H, V);
         shape(r.hidden_shape, hidden_dshape, 4 * V + H, H);
         step(parts, r.bias_velocity, r.bias_second, factor);
-        if (o.hidden_pull != 0)
-            each(Elementary::add, H, r.hidden_bias_, nullptr, -o.hidden_pull, r.hidden_bias_.data());
         if (o.centering) follow_offsets();
         if (dz) r.derive_variances();
         if (o.fast_rate > 0) r.step_fast(o, u, dv, dh);

@@ -46,8 +46,8 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         A value in y that stands for no label, as -1 does in scikit-learn's semi-supervised
         estimators. NaN and None always do.
     sparsity : float, default=0.0
-        Taken from every hidden bias after each update, so that hidden units are seldom on: the
-        sparse machine of [2]_.
+        Taken from the gradient by every hidden bias, so that hidden units are seldom on: the sparse
+        machine of [2]_, where a step takes ``learning_rate * sparsity``.
     learning_rate, batch_size, n_iter, verbose, random_state
         As for :class:`RBM`.
     method : {"cd", "pcd"}, default="cd"
