@@ -241,6 +241,15 @@ def test_chains_of_rows_without_labels_start_from_a_label_drawn_given_the_row():
         np.testing.assert_allclose(free[name], mixture, atol=6 * 0.5 * np.sqrt(2 / repeats))
 
 
+def test_samples_have_the_conditional_distribution():
+    model = tiny()[0]
+    n, places = 40_000, 2 ** np.arange(V)
+    drawn = model.sample(n, 100, label=1, random_state=7)
+    found = np.bincount((drawn @ places).astype(int), minlength=2**V) / n
+    p = special.softmax(log_joint(parameters(model), states(V))[:, 1])
+    assert (np.abs(found - p) <= 5 * np.sqrt(p * (1 - p) / n) + 1e-9).all()
+
+
 def test_sparsity_pulls_hidden_biases():
     plain, data, y = tiny()
     pulled = tiny(sparsity=0.125)[0]
