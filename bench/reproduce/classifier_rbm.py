@@ -68,17 +68,6 @@ def classifier(recipe: Recipe, seed: int, verbose: int) -> uf.ClassifierRBM:
     )
 
 
-def picture(model: uf.ClassifierRBM) -> Any:
-    """Means of images drawn from every class."""
-    import matplotlib.pyplot as plt
-
-    classes = np.repeat(model.classes_, 10)
-    drawn = model.sample(len(classes), 1000, label=classes, mean=True)
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    uf.plot.samples(drawn, image_shape=(28, 28), ax=axes, title="samples by class")
-    return figure
-
-
 def changed(recipe: Recipe, args: Any) -> Recipe:
     """The recipe, with what the command line says."""
     names = ("hidden", "rate", "epochs", "batch")
@@ -115,8 +104,6 @@ def main() -> None:
         errors.append(100 * (1 - model.score(test, target)))
         report.add(seed=seed, error=errors[-1], **watch)
     report.summary(error=float(np.mean(errors)), worst=max(errors))
-    if recipe.objective != "discriminative":  # which is no model of images
-        report.picture(picture(model))
 
 
 if __name__ == "__main__":
