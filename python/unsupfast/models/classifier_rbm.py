@@ -342,7 +342,13 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
 
     def _labelled(self, rows: np.ndarray) -> np.ndarray:
         assert self._labels is not None
-        return rows[self._labels[rows] >= 0]
+        rows = rows[self._labels[rows] >= 0]
+        if not len(rows):
+            raise ValueError(
+                f"validation_fraction is {self.validation_fraction}, which leaves no rows with a "
+                "label to train on or to hold out"
+            )
+        return rows
 
     def _monitored_rows(self, X, rows):
         rows = self._labelled(rows)[:_MONITOR_ROWS]
@@ -364,9 +370,7 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         return self._loss_and_error(X[rows], self._labels[rows])
 
     def _loss_and_error(self, X: Any, labels: np.ndarray) -> tuple[float, float]:
-        """Means over rows with room for labels; 0 of no rows."""
-        if not len(labels):
-            return 0.0, 0.0
+        """Means over rows with room for labels."""
         log_p = concatenated(X, lambda part: special.log_softmax(self._scores(part)[0], axis=1))
         own = log_p[np.arange(len(labels)), labels]
         return -float(own.mean()), float((log_p.argmax(axis=1) != labels).mean())
