@@ -470,7 +470,7 @@ def test_errors_of_later_calls():
     with pytest.raises(ValueError, match="classes is None"):
         digits().partial_fit(X, NAMES)
     y = np.where(np.arange(1797) < 3, DIGITS.target, -1)
-    with pytest.raises(ValueError, match="validation_fraction is 0.001, which leaves no rows"):
+    with pytest.raises(ValueError, match="which leaves no rows with a label"):
         digits(validation_fraction=0.001, missing_label=-1, beta=1.0).fit(X, y)
     model = digits(n_iter=1).fit(X[:100], NAMES[:100])
     with pytest.raises(ValueError, match="y has the label 'digit x', which is not among"):
