@@ -44,7 +44,7 @@ class Recipe:
 
 
 RECIPES = {
-    "joint": Recipe("joint", 1500, 0.1, 30, 20),
+    "joint": Recipe("joint", 1500, 0.05, 20, 20, {"method": "pcd"}),
     "discriminative": Recipe("discriminative", 500, 0.5, 40, 20),
     "hybrid": Recipe("hybrid", 1500, 0.5, 30, 20, {"alpha": 0.05}),
     "sparse": Recipe("hybrid", 1500, 0.5, 30, 20, {"alpha": 0.05, "sparsity": 5e-5}),
