@@ -7,6 +7,7 @@ both 1.28 (1500), on both with sparse hidden units 1.16 (3000)::
     python bench/reproduce/classifier_rbm.py --what discriminative
     python bench/reproduce/classifier_rbm.py --what hybrid
 
+Here all but the second have 1500, and log p(x, y) is learned by itself with persistent chains.
 All 60,000 rows are trained on for a number of epochs that was chosen with ``--validate``, which
 holds out the last 10,000 of them and reports those in place of the test set.
 """
