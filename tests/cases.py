@@ -362,7 +362,7 @@ def softplus(x):
 
 
 def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1.0, density=0.5,
-                   layout="C", binary=False, draw=None, given=False, large=False):  # fmt: skip
+                   layout="C", binary=False, draw=None, given=False, field=False, large=False):  # fmt: skip
     draw = draw or {}
 
     def make(rng, dtype):
@@ -377,6 +377,8 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
             inputs["k_scale"] = rng.uniform(0.5, 2, k).astype(dtype)
         if given:
             inputs["uniforms"] = rng.random((m, n))
+        if field:
+            inputs["field"] = rng.standard_normal((m, n)).astype(dtype)
         return inputs
 
     def run(inputs, precision):
@@ -391,8 +393,10 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
         a, w = operand(states, precision), right_operand(inputs["weights"], precision)
         bias = inputs["bias"].astype(np.float64)
         factor, part = float(dtype.type(scale)), float(dtype.type(ratio))
-        x = factor * (a @ w) + bias
+        beside = inputs["field"].astype(np.float64) if field else 0.0
+        x = factor * (a @ w + beside) + bias
         off = abs(factor) * product_bound(a, w, precision) + 4 * u * (np.abs(x) + np.abs(bias))
+        off += 4 * u * abs(factor) * np.abs(beside)
         if scaled:
             off += abs(factor) * 2 * u * (np.abs(a) @ np.abs(w))
         terms = softplus(x) - (softplus(part * x) if ratio >= 0 else 0)
@@ -422,7 +426,7 @@ def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1
 
     options = "-gaussian" * gaussian + "-scaled" * scaled + f"-x{scale}" * (scale != 1)
     options += f"-ratio{ratio}" * (ratio >= 0) + "-draw" * bool(draw) + "-binary" * binary
-    options += "-given" * given + f"-{density}{layout}"
+    options += "-given" * given + "-field" * field + f"-{density}{layout}"
     precisions = BIT_PRECISIONS if layout == "bits" else PRECISIONS
     return Case("HalfStep", f"{m}x{n}x{k}{options}", make, run, reference, precisions, large=large)
 
@@ -432,7 +436,9 @@ def half_step_cases():
     for i, shape in enumerate(SHAPES):
         yield half_step_case(*shape, gaussian=i % 3 == 2, draw=draw if i % 2 else None)
         yield half_step_case(*shape, given=True)
+        yield half_step_case(*shape, gaussian=i % 3 == 1, field=True, scale=0.7, draw=draw)
     yield half_step_case(100, 333, 301, given=True, layout="bits", binary=True)
+    yield half_step_case(100, 333, 301, field=True, layout="bits", binary=True, ratio=0.9)
     for gaussian in (False, True):
         for scaled in (False, True):
             for ratio in (-1.0, 0.0, 0.97):

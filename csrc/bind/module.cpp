@@ -9,6 +9,7 @@ void bind_chain(py::module_&);
 void bind_classes(py::module_&);
 void bind_contrast(py::module_&);
 void bind_rbm(py::module_&);
+void bind_dbm(py::module_&);
 void bind_elementwise(py::module_&);
 void bind_network(py::module_&);
 void bind_gpu_array(py::module_&);
@@ -79,5 +80,6 @@ PYBIND11_MODULE(_core, m) {
     bind::bind_contrast(m);
     bind::bind_elementwise(m);
     bind::bind_rbm(m);
+    bind::bind_dbm(m);
     bind::bind_network(m);
 }

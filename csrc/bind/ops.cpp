@@ -199,7 +199,7 @@ py::dict conditional(const std::string& unit, const AnyArray& field, const AnyAr
 
 py::dict half_step(const py::object& states, const AnyArray& weights, const AnyArray& bias, const py::object& sigma,
                    const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
-                   uint32_t first_row, const std::string& precision, const py::object& uniforms) {
+                   uint32_t first_row, const std::string& precision, const py::object& uniforms, const py::object& field) {
     const LeftArgument left = left_argument(states, "states", dtype_of(weights, "weights"));
     const DType dtype = left.dtype, format = format_for(precision, left);
     const Device device = left.device;
@@ -222,6 +222,7 @@ py::dict half_step(const py::object& states, const AnyArray& weights, const AnyA
     p.scale = scale;
     p.ratio = ratio;
     p.draw = {seed, step, stream, first_row};
+    if (!field.is_none()) p.field = contiguous(field.cast<AnyArray>(), "field", dtype, {left.m, n}, device).data();
     check(uniforms.is_none() || p.unit == Unit::bernoulli, "given uniforms are for Bernoulli units");
     if (!uniforms.is_none())
         p.draw.given = static_cast<const double*>(
@@ -412,8 +413,9 @@ void bind_ops(py::module_& m) {
              "sample[...] = Bernoulli(sigmoid(a b))");
     m.def("half_step", &half_step, "states"_a, "weights"_a, "bias"_a, "sigma"_a = py::none(), "k_scale"_a = py::none(),
           "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,
-          "precision"_a = "float32", "uniforms"_a = py::none(),
-          "One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them.");
+          "precision"_a = "float32", "uniforms"_a = py::none(), "field"_a = py::none(),
+          "One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them; "
+          "field: what comes in besides.");
     m.def("conditional", &conditional, "unit"_a, "field"_a, "bias"_a, "group"_a = 1, "bias_weight"_a = py::none(),
           "totals"_a = py::none(), "shape"_a = py::none(), "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0,
           "step"_a = 0, "stream"_a = 0, "first_row"_a = 0, "first_unit"_a = 0,

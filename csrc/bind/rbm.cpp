@@ -4,83 +4,10 @@
 
 #include <array>
 
-#include "bind/common.h"
+#include "bind/machines.h"
 
 namespace unsupfast::bind {
 namespace {
-
-// C-contiguous (n, cols) array, or a CSR tuple (indptr int64, indices int32 sorted, values).
-struct RowsArgument {
-    Rows rows;
-    py::object owner;
-    Device device;
-};
-
-RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const char* name) {
-    if (py::isinstance<py::tuple>(x)) {
-        const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
-        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner, csr.device};
-    }
-    const AnyArray a = AnyArray::of(x, name);
-    contiguous(a, name, dtype, {-1, cols}, a.device());
-    return {{a.shape(0), a.data(), cols}, a.object(), a.device()};
-}
-
-// Rows where the machine is: those given, or a copy that lives as long as this.
-class RowsThere {
-  public:
-    RowsThere(const Rbm& r, const RowsArgument& given) : rows_(given.rows) {
-        if (given.device == r.device) return;
-        check(!given.device.is_gpu(), "X is on a GPU and the machine is not");
-        const Rows& x = given.rows;
-        if (!x.indptr) {
-            rows_.data = copy(r, x.data, size_t(x.count * r.visibles * element_size(r.dtype)));
-            return;
-        }
-        const int64_t entries = x.indptr[x.count];
-        rows_.data = copy(r, x.data, size_t(entries * element_size(r.dtype)));
-        rows_.indptr = static_cast<const int64_t*>(copy(r, x.indptr, size_t(x.count + 1) * 8));
-        rows_.indices = static_cast<const int32_t*>(copy(r, x.indices, size_t(entries) * 4));
-    }
-    const Rows& rows() const { return rows_; }
-
-  private:
-    const void* copy(const Rbm& r, const void* from, size_t bytes) {
-        kept_.push_back(memory_on(r.device, bytes));
-        copy_memory(r.device, kept_.back().get(), {}, from, bytes);
-        return kept_.back().get();
-    }
-    Rows rows_;
-    std::vector<std::shared_ptr<void>> kept_;
-};
-
-AnyArray copy_of(const AnyArray& a) { return AnyArray::of(a.object().attr("copy")()); }
-
-AnyArray array_of(const Array& a, DType dtype, const std::vector<int64_t>& shape) {
-    AnyArray out = new_array(dtype, shape);
-    copy_memory({}, out.mutable_data(), a.device(), a.data(), out.nbytes());
-    return out;
-}
-
-// Units as (kind, how many, units of a group) side by side.
-using Parts = std::vector<std::tuple<std::string, int64_t, int64_t>>;
-
-Layer layer_from(const Parts& parts, const char* name) {
-    Layer layer;
-    int64_t end = 0;
-    for (const auto& [kind, size, group] : parts) {
-        check(size > 0 && group > 0 && size % group == 0, std::string(name) + " has a part of no whole groups");
-        layer.segments.push_back({unit_from(kind, name), end, end + size, group});
-        end += size;
-    }
-    check(end > 0, std::string(name) + " needs at least one unit");
-    return layer;
-}
-
-void copy_into(Array& to, const AnyArray& from, const char* name, DType dtype) {
-    contiguous(from, name, dtype, {to.size()});
-    copy_memory(to.device(), to.data(), {}, from.data(), from.nbytes());
-}
 
 // State that only some ways of training have.
 std::array<std::pair<const char*, Array*>, 4> made_when_needed(const Rbm& machine) {
@@ -139,6 +66,8 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("step", &Rbm::step)
         .def_readwrite("updates", &Rbm::updates)
         .def_readwrite("swaps", &Rbm::swaps)
+        .def_readwrite("up", &Rbm::up)
+        .def_readwrite("down", &Rbm::down)
         .def(
             "set_parameters",
             [](Rbm& r, const AnyArray& components, const AnyArray& visible_bias, const AnyArray& hidden_bias,

@@ -195,13 +195,17 @@ HalfStep Rbm::hidden_product(const Left& v, int64_t count) const {
     p.k = visibles;
     p.states = v;
     if (visible.has(Unit::gaussian)) p.states.k_scale = precision_.data();
-    const bool master = format == dtype || (format == DType::i16 && !v.bits);
-    p.weights = master ? weights_.data() : to_hidden_.data();
-    p.format = master ? dtype : format;
+    p.weights = rounds(v) ? to_hidden_.data() : weights_.data();
+    p.format = rounds(v) ? format : dtype;
     p.scale = 1;
     p.ratio = -1;
     p.dtype = dtype;
     return p;
+}
+
+void Rbm::field_of_visibles(const Left& v, int64_t count, void* out) const {
+    const HalfStep p = hidden_product(v, count);
+    run(Gemm{count, hiddens, visibles, p.states, p.weights, out, hiddens, 1, 0, dtype, p.format}, device);
 }
 
 void Rbm::hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
@@ -221,8 +225,8 @@ void Rbm::hidden_fields(const Left& v, int64_t count, void* fields, const void* 
     run_step(linear, p, {fields}, totals, nullptr, hidden_shape);
 }
 
-void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double scale, const Outputs& out,
-                       const Draw& draw, const void* totals) {
+void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
+                       const Draw& draw, const void* totals, const void* field) {
     HalfStep p{};
     p.m = count;
     p.n = visibles;
@@ -240,18 +244,28 @@ void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double sc
     p.bias = bias;
     p.sigma = sigma_.data();
     p.scale = scale;
-    p.ratio = -1;
+    p.ratio = ratio;
     p.draw = draw;
     p.dtype = dtype;
+    p.field = field;
     run_step(visible, p, out, nullptr, totals, visible_shape);
 }
 
 void Rbm::hidden_given_visible(const Left& v, int64_t count, const Outputs& out, const Draw& draw, const void* totals) {
-    hidden_step(v, count, hidden_bias_.data(), 1, -1, out, draw, totals);
+    hidden_step(v, count, hidden_bias_.data(), up, -1, out, draw, totals);
 }
 
 void Rbm::visible_given_hidden(const Left& h, int64_t count, const Outputs& out, const Draw& draw, const void* totals) {
-    visible_step(h, count, visible_bias_.data(), 1, out, draw, totals);
+    visible_step(h, count, visible_bias_.data(), down, -1, out, draw, totals);
+}
+
+void Rbm::follow_offsets(const Array& made, const Array& turned, const Array& visible_bias,
+                         const Array& offset_shift) {
+    const int64_t V = visibles, H = hiddens;
+    run(TurnPanels{V, H, made.data(), turned.data(), nullptr, nullptr, dtype, dtype}, device);
+    run(Gemm{1, V, H, Left{hidden_offset.data()}, turned.data(), visible_bias.data(), V, -down, 1, dtype, dtype},
+        device);
+    run(Gemm{1, H, V, Left{offset_shift.data()}, made.data(), hidden_bias_.data(), H, -up, 1, dtype, dtype}, device);
 }
 
 void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype) {

@@ -102,6 +102,9 @@ class Rbm {
     uint64_t updates = 0;       // steps of the optimiser made
     uint64_t step = 0;          // Gibbs steps made: names the random numbers
     uint64_t seed = 0;
+    // Factors of what comes in from the other layer: 2 where a second copy of it stands for a layer that is not there
+    // yet (pre-training of a deep Boltzmann machine).
+    double up = 1, down = 1;
     // count x hiddens values; false if one is neither 0 nor 1 where it must be, and then nothing changes
     bool set_chains(const void* states, int64_t count);
 
@@ -153,14 +156,25 @@ class Rbm {
     void* fast_hidden_bias() const;
     template <class T>
     friend class Training;
+    friend class Dbm;
+    template <class T>
+    friend class DbmTraining;
     // Derived weight layouts; *nonfinite (on the device) is set to 1 if a weight is not finite.
     void refresh(int32_t* nonfinite);
     // The half-steps at inverse temperature `scale`; ratio as in HalfStep.
     void hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
                      const Draw& draw, const void* totals);
     HalfStep hidden_product(const Left& v, int64_t count) const;
-    void visible_step(const Left& h, int64_t count, const void* bias, double scale, const Outputs& out,
-                      const Draw& draw, const void* totals);
+    // field: what comes in from elsewhere, as in HalfStep
+    void visible_step(const Left& h, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
+                      const Draw& draw, const void* totals, const void* field = nullptr);
+    // out (count x hiddens) = what comes in from visible states
+    void field_of_visibles(const Left& v, int64_t count, void* out) const;
+    // Whether the product that goes up from such states is with rounded weights.
+    bool rounds(const Left& states) const { return format != dtype && (format != DType::i16 || states.bits); }
+    // In centred form the biases follow the weights, a_centred = a + W lambda, by the step made on these. turned is
+    // scratch: panels, hiddens x visibles.
+    void follow_offsets(const Array& made, const Array& turned, const Array& visible_bias, const Array& offset_shift);
     void run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,
                   const Array& shape);
     // Alternations of binary layers in one kernel, near states in place: see GibbsChain.

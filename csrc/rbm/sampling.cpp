@@ -3,6 +3,7 @@
 
 #include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
+#include "rbm/clamp.h"
 #include "rbm/rbm.h"
 #include "rbm/step.h"
 
@@ -52,35 +53,6 @@ class VisibleChains {
     Array store_;
 };
 
-// Entries that keep the value they have at first. `values` is on the machine's device, the mask on the CPU.
-class Clamp {
-  public:
-    Clamp(const Rbm& r, const uint8_t* mask, int64_t n, const void* values) : n_(n) {
-        if (!mask) return;
-        mask_ = words(n / 4 + 1, r.device);
-        copy_memory(r.device, mask_.data(), {}, mask, size_t(n));
-        kept_ = Array(r.dtype, n, r.device);
-        copy_memory(r.device, kept_.data(), r.device, values, kept_.bytes());
-    }
-    void hold(void* values) const {
-        if (!mask_ || !values) return;
-        Elementwise p{};
-        p.f = Elementary::where;
-        p.extent[0] = p.extent[1] = p.extent[2] = 1;
-        p.extent[3] = n_;
-        p.condition = mask_.as<uint8_t>();
-        p.a = kept_.data();
-        p.b = p.y = values;
-        p.condition_stride[3] = p.a_stride[3] = p.b_stride[3] = 1;
-        p.dtype = kept_.dtype();
-        run(p, kept_.device());
-    }
-
-  private:
-    int64_t n_;
-    Array mask_, kept_;  // the mask as bytes
-};
-
 constexpr int64_t kTogether = 500;  // alternations of one kernel, between two looks at the clock
 
 }  // namespace
@@ -89,7 +61,8 @@ constexpr int64_t kTogether = 500;  // alternations of one kernel, between two l
 // there is time to deal them out.
 bool Rbm::chain_pays(int64_t count, int64_t steps) const {
     constexpr int64_t kAtATime = 960, kShort = 2, kLong = 20;
-    if (!device.is_gpu() || !visible.binary() || !hidden.binary() || dtype != DType::f32 || format == DType::i16)
+    if (!device.is_gpu() || !visible.binary() || !hidden.binary() || dtype != DType::f32 || format == DType::i16 ||
+        up != 1 || down != 1)
         return false;
     if (!cuda::kSimulated && !(chain_fits_cuda && chain_fits_cuda(visibles, hiddens, format))) return false;
     return steps >= (count <= kAtATime ? kShort : kLong);
@@ -207,7 +180,7 @@ void Rbm::anneal(void* v_on_cpu, int64_t count, const double* betas, int64_t n, 
             each(Elementary::mul, visibles, visible_bias_, nullptr, to, at_visible.data());
             each(Elementary::mul, visibles, base, nullptr, 1 - to, part.data());
             each(Elementary::add, visibles, at_visible, part.data(), 0, at_visible.data());
-            visible_step(h.left(), count, at_visible.data(), to, v.next(nullptr),
+            visible_step(h.left(), count, at_visible.data(), to, -1, v.next(nullptr),
                          {draw_seed, draw_step, kAnnealing + kVisible, 0}, totals.data());
         }
         go_on = tick(t);

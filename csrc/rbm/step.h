@@ -10,6 +10,8 @@
 
 namespace unsupfast {
 
+inline constexpr double kActivityDecay = 0.99;  // of the sliding mean of hidden activities
+
 // y[0, n) = f of neighbours a and b; where b is null, of a and `number`. y may be a.
 inline void each(Elementary f, int64_t n, const void* a, const void* b, double number, void* y, DType dtype,
                  Device device) {

@@ -31,7 +31,7 @@ void Rbm::temper_as(States& h, States& v, const TrainOptions& o, uint64_t sweep,
     for (int64_t t = 0; t < levels; ++t) {
         const double beta = o.temperatures[size_t(t)];
         for (int64_t i = 0; i < visibles; ++i) bias[size_t(i)] = T(double(a[i]) - (1 - beta) * shift(i));
-        visible_step(h.left(t * C), C, bias.data(), beta, v.samples(t * C),
+        visible_step(h.left(t * C), C, bias.data(), beta, -1, v.samples(t * C),
                      {seed, uint32_t(sweep), kVisible, uint32_t(t * C)}, block_totals(t));
     }
 

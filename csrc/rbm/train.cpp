@@ -20,8 +20,6 @@ namespace {
 // Bounds of the learned log variance: data are expected standardised or in [0, 1].
 constexpr double kMinLogVariance = -7, kMaxLogVariance = 4;
 
-constexpr double kActivityDecay = 0.99;  // of the sliding mean of hidden activities
-
 constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned shapes of double rectified units
 
 constexpr double kNoBound = std::numeric_limits<double>::infinity();
@@ -476,17 +474,13 @@ class Training {
     void copy(const Array& to, const Array& from) {
         copy_memory(r.device, to.data(), r.device, from.data(), to.bytes());
     }
-    // In centred form the biases follow the weights, a_centred = a + W lambda, by the step made on these.
     void follow_offsets() {
         const Array* made = &r.velocity;
         if (o.adam) {
             each(Elementary::sub, before.size(), r.weights_, before.data(), 0, before.data());
             made = &before;
         }
-        run(TurnPanels{V, H, made->data(), turned_step.data(), nullptr, nullptr, r.dtype, r.dtype});
-        run(Gemm{1, V, H, Left{r.hidden_offset.data()}, turned_step.data(), r.visible_bias_.data(), V, -1, 1, r.dtype,
-                 r.dtype});
-        run(Gemm{1, H, V, Left{offset_shift.data()}, made->data(), r.hidden_bias_.data(), H, -1, 1, r.dtype, r.dtype});
+        r.follow_offsets(*made, turned_step, r.visible_bias_, offset_shift);
     }
 
     void variance_gradient() {

@@ -15,6 +15,7 @@ from .models.autoencoder_variants import (
 from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
 from .models.classifier_rbm import ClassifierRBM
+from .models.dbm import DBM
 from .models.dbn import DBN
 from .models.dbn_estimators import DBNClassifier, DBNRegressor
 from .models.detector import AnomalyDetector
@@ -26,6 +27,7 @@ from .training import DivergenceError, Event
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "DBM",
     "DBN",
     "L1",
     "RBM",

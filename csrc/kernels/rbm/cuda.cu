@@ -19,12 +19,12 @@ __device__ __forceinline__ float quick_sigmoid(float x) {
 __device__ __forceinline__ double quick_sigmoid(double x) { return sigmoid(x); }
 
 // The four columns of a thread are the four words of one Philox block: one block of random numbers for four
-// samples, and nothing to exchange between lanes. `kBits`: Bernoulli units whose samples are bits, without the
-// branches of the others, as training asks for them.
+// samples, and nothing to exchange between lanes. `kBits`: Bernoulli units whose samples are bits, with nothing but
+// the product coming in, without the branches of the others, as training asks for them.
 template <class T, bool kBits>
 struct GibbsEpilogue {
     int64_t m, n;
-    const T *bias, *sigma;
+    const T *bias, *sigma, *field;
     T scale, ratio;
     bool gaussian;
     T *mean, *sample, *partial;
@@ -50,7 +50,10 @@ struct GibbsEpilogue {
                             step_of(draw), draw.stream);
 #pragma unroll
         for (int w = 0; w < 4; ++w) {
-            x[w] = scale * sums[w] + x[w];
+            T in = sums[w];
+            if constexpr (!kBits)
+                if (field && column_of(0, w) < left) in += field[at + column_of(0, w)];
+            x[w] = scale * in + x[w];
             centre[w] = !kBits && gaussian ? x[w] : quick_sigmoid(x[w]);
         }
         if (partial)
@@ -88,10 +91,10 @@ void half_step(const HalfStep& p, const Launch& launch) {
     const auto run = [&]<bool kBits>(std::bool_constant<kBits>) {
         multiply<T>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
                     GibbsEpilogue<T, kBits>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma),
-                                            T(p.scale), T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
+                                            static_cast<const T*>(p.field), T(p.scale), T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
                                             static_cast<T*>(p.sample), partial, p.bits, p.draw});
     };
-    if (p.unit == Unit::bernoulli && !p.sample && !p.draw.given)
+    if (p.unit == Unit::bernoulli && !p.sample && !p.draw.given && !p.field)
         run(std::true_type());
     else
         run(std::false_type());

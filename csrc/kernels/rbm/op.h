@@ -16,7 +16,7 @@ struct Draw {
 };
 
 // A layer of n units given m states of the other layer (k units):
-//   x = scale * (states . weights) + bias
+//   x = scale * (states . weights + field) + bias
 //   bernoulli: mean = sigmoid(x), sample = [u < mean];  gaussian: mean = x, sample = x + sigma z
 //   log_partition[i] += sum_j softplus(x_ij) - softplus(ratio * x_ij)   (second term only if ratio >= 0)
 // Any output may be null. log_partition terms are summed in panel order, for any number of threads.
@@ -34,6 +34,7 @@ struct HalfStep {
     double ratio;
     Draw draw;
     DType dtype, format;
+    const void* field = nullptr;  // m x n row-major, or null: what comes in from elsewhere
 };
 
 // The contrast G = sum_b v_b c_b h_b' (+1 for data rows, -1 for model rows; it scales the hidden factor, so

@@ -13,9 +13,10 @@ template <class T>
 void half_step(const HalfStep& p) {
     for (int64_t i = 0; p.bits && i < p.m * bit_words(p.n); ++i) p.bits[i] = 0;
     const T *bias = static_cast<const T*>(p.bias), *sigma = static_cast<const T*>(p.sigma);
+    const T* field = static_cast<const T*>(p.field);
     T *mean = static_cast<T*>(p.mean), *sample = static_cast<T*>(p.sample), *log_z = static_cast<T*>(p.log_partition);
     ref::multiply<T>(p.m, p.n, p.k, p.states, p.weights, p.format, [&](int64_t i, int64_t j, T sum) {
-        const T x = T(p.scale) * sum + bias[j];
+        const T x = T(p.scale) * (field ? sum + field[i * p.n + j] : sum) + bias[j];
         if (log_z) log_z[i] += softplus(x) - (p.ratio < 0 ? T(0) : softplus(T(p.ratio) * x));
         const T centre = p.unit == Unit::bernoulli ? sigmoid(x) : x;
         if (mean) mean[i * p.n + j] = centre;

@@ -45,6 +45,7 @@ void half_step(const HalfStep& p, const Launch& launch) {
     constexpr int L = kLanes<T>;
     const T scale = T(p.scale), ratio = T(p.ratio);
     const T *bias = static_cast<const T*>(p.bias), *sigma = static_cast<const T*>(p.sigma);
+    const T* field = static_cast<const T*>(p.field);
     T *mean = static_cast<T*>(p.mean), *sample = static_cast<T*>(p.sample);
     T* partial = nullptr;
     if (p.log_partition)
@@ -70,7 +71,9 @@ void half_step(const HalfStep& p, const Launch& launch) {
                                      if (sample) store_n(sample + at, on, n);
                                      word |= nonzero_bits<T>(first_n<T>(on, n)) << j;
                                  };
-                                 const Vec<T> x = load(tile + r * kPanel + j) * scale + load_n(bias + n0 + j, n);
+                                 Vec<T> in = load(tile + r * kPanel + j);
+                                 if (field) in += load_n(field + at, n);
+                                 const Vec<T> x = in * scale + load_n(bias + n0 + j, n);
                                  if (partial)
                                      terms +=
                                          first_n<T>(ratio < 0 ? softplus(x) : softplus(x) - softplus(x * ratio), n);

@@ -17,7 +17,14 @@ from ..units import Layer
 from ._device import choose_gpu
 from ._plain import from_plain, parameters_of
 
-__all__ = ["RBMCore", "checked_states", "concatenated", "recognition_weights", "seed_from"]
+__all__ = [
+    "RBMCore",
+    "checked_states",
+    "clamped",
+    "concatenated",
+    "recognition_weights",
+    "seed_from",
+]
 
 # Rows per call of the compiled code, so that batched inference needs bounded memory.
 _CHUNK_ROWS = 8192
@@ -47,6 +54,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     _may_miss = True  # whether NaN is a missing value rather than an error
     _only_cpu: str | None = None  # what of the estimator does not run on a GPU
+    _gains = (1.0, 1.0)  # factors of what comes into hidden and into visible units
     device: str
     method: str
     n_components: int
@@ -77,6 +85,10 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _layer_of(self, size: int) -> Layer:
         """The visible layer, of `size` units."""
         return Layer.of(self.visible, size, "visible")
+
+    @property
+    def _dtype(self) -> Any:
+        return self.components_.dtype
 
     @property
     def _visible_layer(self) -> Layer:
@@ -133,6 +145,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             np.ascontiguousarray(self.intercept_hidden_, dtype),
             None if log_variance is None else np.ascontiguousarray(log_variance, dtype),
         )
+        cached[1].up, cached[1].down = self._gains
         if hasattr(self, "shape_hidden_"):
             cached[1].set_shapes(self.shape_visible_, self.shape_hidden_)
         return cached[1]
@@ -159,7 +172,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """X as the compiled code takes rows: an array, or a CSR tuple; as it is if it is that."""
         if isinstance(X, (tuple, _core.GpuArray)):
             return X
-        dtype = self.components_.dtype
+        dtype = self._dtype
         if sp.issparse(X):
             X = _canonical(X)
             return (
@@ -445,6 +458,30 @@ def checked_states(x, name: str, dtype, n_units: int):
     if not np.isfinite(x.data if sp.issparse(x) else x).all():
         raise ValueError(f"{name} has NaN or infinite values; expected none")
     return x
+
+
+def clamped(clamp, start: np.ndarray) -> np.ndarray | None:
+    """Writes the values that units are held at, NaN where free, into states that chains start from.
+
+    Returns the mask of those that are held, as bytes; None where nothing is.
+    """
+    if clamp is None:
+        return None
+    try:
+        values = np.asarray(clamp, dtype=start.dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"clamp is not an array of numbers: {error}") from None
+    n_samples, n_features = start.shape
+    if values.shape not in ((n_features,), (n_samples, n_features)):
+        raise ValueError(
+            f"clamp has shape {values.shape}; expected ({n_features},) or "
+            f"({n_samples}, {n_features}), with NaN where a unit is free"
+        )
+    if np.isinf(values).any():
+        raise ValueError("clamp has infinite values; expected numbers, or NaN where free")
+    held = ~np.isnan(np.broadcast_to(values, start.shape))
+    start[held] = np.broadcast_to(values, start.shape)[held]
+    return held.astype(np.uint8)
 
 
 def concatenated(X, function, rows: int = _CHUNK_ROWS) -> np.ndarray:

@@ -62,6 +62,23 @@ class RBMTraining(RBMCore):
     # classes of the rows that are trained on, -1 where unknown
     _labels: np.ndarray | None = None
 
+    _trained: tuple[str, ...] = (  # the attributes that an epoch changes
+        "components_",
+        "intercept_visible_",
+        "intercept_hidden_",
+        "log_variance_",
+        "shape_hidden_",
+        "shape_visible_",
+        "h_samples_",
+        "temperatures_",
+        "swap_rates_",
+        "_imputed",
+        "_optimizer",
+        "_updates",
+        "_step",
+        "n_iter_",
+    )
+
     # ------------------------------------------------------------------ arguments
 
     def _check_parameters(self) -> None:
@@ -272,15 +289,8 @@ class RBMTraining(RBMCore):
         """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
         core = self._load_core()
         try:
-            diverged = core.train(
-                self._rows(X),
-                order,
-                row_weight,
-                self._options(epoch, batch_size),
-                tick,
-                self._uniforms(),
-                self._labels,
-            )
+            options = self._options(epoch, batch_size)
+            diverged = self._update(core, self._rows(X), order, row_weight, options, tick)
         except BaseException:
             self._store_core(core)
             raise
@@ -293,6 +303,14 @@ class RBMTraining(RBMCore):
                 f"learning_rate (now {self._rates(epoch)[0]:g}) or scale the data."
             )
         self._store_core(core)
+
+    def _update(self, core, rows, order, row_weight, options, tick) -> Any:
+        return core.train(
+            rows, order, row_weight, options, tick, self._uniforms(), self._labels
+        )
+
+    def _begin(self, X) -> None:
+        """What comes before the first epoch on rows, or on batches."""
 
     def fit(self, X, y=None, row_weight=None):
         """Fit the model to X.
@@ -336,6 +354,8 @@ class RBMTraining(RBMCore):
         self._start_totals(X)
         if self.resume is not None:
             self._resume(self.resume, X.shape[1], X.dtype)
+        else:
+            self._begin(X)
         if missing is not None:
             missing.start(self)
 
@@ -414,22 +434,6 @@ class RBMTraining(RBMCore):
         if self.verbose:
             callbacks.append(report)
         callbacks.extend(self.callbacks or ())
-        state = (
-            "components_",
-            "intercept_visible_",
-            "intercept_hidden_",
-            "log_variance_",
-            "shape_hidden_",
-            "shape_visible_",
-            "h_samples_",
-            "temperatures_",
-            "swap_rates_",
-            "_imputed",
-            "_optimizer",
-            "_updates",
-            "_step",
-            "n_iter_",
-        )
         run_epochs(
             Plan(
                 model=self,
@@ -437,7 +441,7 @@ class RBMTraining(RBMCore):
                 train=train,
                 measure=measured,
                 # arrays are replaced, never written in place, so references are enough
-                snapshot=lambda: {name: getattr(self, name) for name in state},
+                snapshot=lambda: {name: getattr(self, name) for name in self._trained},
                 restore=lambda saved: self.__dict__.update(saved),
                 remember=lambda best: self.__dict__.update(_best_state=best),
                 best_state=self._best_state,
@@ -519,6 +523,8 @@ class RBMTraining(RBMCore):
         self._start_totals(head)
         if self.resume is not None:
             self._resume(self.resume, head.shape[1], head.dtype)
+        else:
+            self._begin(batches)
         monitor = head[:_MONITOR_ROWS]
 
         def rows(epoch: int, X, order, block: int, tick) -> None:
@@ -559,9 +565,8 @@ class RBMTraining(RBMCore):
             self._initialise(X.shape[1], X.dtype, self.random_state_)
             self._data_mean = self._mean_of(X)
             self._start_totals(X)
-        dtype = self.components_.dtype
         if row_weight is not None:
-            row_weight = check_row_weight(row_weight, X, dtype)
+            row_weight = check_row_weight(row_weight, X, self._dtype)
         before = dict(self.__dict__)
         try:
             self._train_rows(X, np.arange(X.shape[0]), row_weight, self.n_iter_, X.shape[0])

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..io import register_model
 from ..likelihood import Estimate, annealed_log_partition
 from ._missing import Missing
-from ._rbm_core import checked_states, concatenated, seed_from
+from ._rbm_core import checked_states, clamped, concatenated, seed_from
 from ._rbm_training import RBMTraining
 
 __all__ = ["RBM"]
@@ -317,26 +317,10 @@ class RBM(RBMTraining):
             if not isinstance(value, numbers.Integral) or value < 0:
                 raise ValueError(f"{name} is {value!r}; expected a non-negative integer")
         rng = check_random_state(self.random_state if random_state is None else random_state)
-        dtype, n_features = self.components_.dtype, self.components_.shape[1]
         generator = np.random.default_rng(seed_from(rng))
         machine = self._machine(total)
-        start = machine.sample_base(n_samples, self._base_bias(), generator).astype(dtype)
-        mask = None
-        if clamp is not None:
-            try:
-                values = np.asarray(clamp, dtype=dtype)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"clamp is not an array of numbers: {error}") from None
-            if values.shape not in ((n_features,), (n_samples, n_features)):
-                raise ValueError(
-                    f"clamp has shape {values.shape}; expected ({n_features},) or "
-                    f"({n_samples}, {n_features}), with NaN where a unit is free"
-                )
-            if np.isinf(values).any():
-                raise ValueError("clamp has infinite values; expected numbers, or NaN where free")
-            held = ~np.isnan(np.broadcast_to(values, start.shape))
-            start[held] = np.broadcast_to(values, start.shape)[held]
-            mask = held.astype(np.uint8)
+        start = machine.sample_base(n_samples, self._base_bias(), generator).astype(self._dtype)
+        mask = clamped(clamp, start)
         states, means = self._synced_core().gibbs(start, steps, mask, seed_from(rng))
         return means if mean else states
 
