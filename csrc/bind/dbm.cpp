@@ -42,27 +42,24 @@ py::tuple mean_field(Dbm& d, const py::object& x, double tolerance, int64_t most
     check(most > 0, "most must be positive");
     const int64_t count = rows.rows.count, all = d.units(0) + d.units(1) - d.width(0), size = element_size(d.dtype);
     AnyArray joined = new_array(d.dtype, {count, all}), log_z = new_array(d.dtype, {count});
-    char *out = static_cast<char*>(joined.mutable_data()), *sums = static_cast<char*>(log_z.mutable_data());
+    char* out = static_cast<char*>(joined.mutable_data());
+    void* sums = log_z.mutable_data();
     int64_t sweeps = 0;
     {
         py::gil_scoped_release release;
         const RowsThere there(*d.links[0], rows);
-        const Array total(d.dtype, count, d.device);
         std::vector<Array> means(1);
         std::vector<void*> to{nullptr};
         for (int64_t i = 1; i <= d.depth; ++i) {
-            means.emplace_back(d.dtype, count * d.width(i), d.device);
+            means.emplace_back(d.dtype, count * d.width(i));
             to.push_back(means.back().data());
         }
-        sweeps = d.mean_field(there.rows().left(), count, to, {tolerance, most}, total.data());
-        copy_memory({}, sums, d.device, total.data(), total.bytes());
+        sweeps = d.mean_field(there.rows().left(), count, to, {tolerance, most}, sums);
         int64_t at = 0;
         for (int64_t i = 1; i <= d.depth; ++i) {
             const int64_t n = d.width(i);
-            const Array own(d.dtype, count * n);
-            copy_memory({}, own.data(), d.device, to[size_t(i)], own.bytes());
             for (int64_t b = 0; b < count; ++b)
-                std::memcpy(out + (b * all + at) * size, own.as<char>() + b * n * size, size_t(n * size));
+                std::memcpy(out + (b * all + at) * size, means[size_t(i)].as<char>() + b * n * size, size_t(n * size));
             at += n;
         }
     }
@@ -140,19 +137,18 @@ py::tuple anneal(Dbm& d, const AnyArray& even, const py::array_t<double, py::arr
 void bind_dbm(py::module_& m) {
     using namespace py::literals;
     py::class_<Dbm>(m, "Dbm", "A deep Boltzmann machine in packed form.")
-        .def(py::init([](const std::vector<Parts>& layers, const std::string& dtype, const std::string& precision,
-                         int gpu) {
+        .def(py::init([](const std::vector<Parts>& layers, const std::string& dtype, const std::string& precision) {
                  const DType t = dtype_from(dtype, "dtype");
                  std::vector<Layer> made;
                  for (size_t i = 0; i < layers.size(); ++i)
                      made.push_back(layer_from(layers[i], i ? "hidden" : "visible"));
-                 return std::make_unique<Dbm>(made, t, format_from(precision, t), Device{gpu});
+                 return std::make_unique<Dbm>(made, t, format_from(precision, t));
              }),
-             "layers"_a, "dtype"_a, "precision"_a, "gpu"_a = -1,
+             "layers"_a, "dtype"_a, "precision"_a,
              "Layers are lists of (kind, units, units of a group), the visible one first.")
         .def_readwrite("seed", &Dbm::seed)
         .def_readwrite("step", &Dbm::step)
-        .def_readwrite("updates", &Dbm::updates)
+        .def_readwrite("rows", &Dbm::rows)
         .def_readwrite("sweeps", &Dbm::sweeps)
         .def(
             "set_link",
@@ -199,7 +195,7 @@ void bind_dbm(py::module_& m) {
         .def("get_state", &state_of, "What training carries from step to step, besides parameters, chains, seed, step.")
         .def("set_state", &set_state)
         .def("mean_field", &mean_field, "X"_a, "tolerance"_a, "most"_a,
-             "(means of the hidden layers side by side, what the odd ones add to the bound, sweeps made)")
+             "(means of the hidden layers side by side, what the odd ones add to the bound, sweeps of all rows together)")
         .def("train", &train, "X"_a, "order"_a, "sample_weight"_a, "options"_a, "tolerance"_a, "most"_a,
              "callback"_a = py::none(),
              "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.")

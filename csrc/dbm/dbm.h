@@ -13,7 +13,7 @@
 
 namespace unsupfast {
 
-// When to stop looking for a fixed point: after a sweep that changes nothing by more than `tolerance`, or after `most`.
+// When to stop looking for a row's fixed point: after a sweep that changes no mean by more than `tolerance`, or `most`.
 struct MeanField {
     double tolerance = 1e-3;
     int64_t most = 10;
@@ -21,13 +21,12 @@ struct MeanField {
 
 class Dbm {
   public:
-    // Hidden layers are binary.
-    Dbm(const std::vector<Layer>& layers, DType dtype, DType format, Device device = {});
+    // On the CPU. Hidden layers are binary.
+    Dbm(const std::vector<Layer>& layers, DType dtype, DType format);
 
     std::vector<std::unique_ptr<Rbm>> links;
     const int64_t depth;  // hidden layers
     const DType dtype;
-    const Device device;
 
     const Layer& layer(int64_t i) const { return i ? links[size_t(i - 1)]->hidden : links[0]->visible; }
     int64_t width(int64_t i) const { return layer(i).size(); }
@@ -36,16 +35,17 @@ class Dbm {
     // What training carries from step to step, besides what links hold.
     std::vector<States> chains;  // of the odd layers
     uint64_t step = 0, seed = 0;
-    uint64_t updates = 0, sweeps = 0;  // made by training, and of mean field in all of them
+    uint64_t rows = 0, sweeps = 0;  // of data that training saw, and of mean field it made on each of them
     // count x units(1) values; false if one is neither 0 nor 1, and then nothing changes
     bool set_chains(const void* joined, int64_t count);
     void get_chains(void* joined) const;
 
     // Means of the hidden layers given `count` visible rows, by coordinate ascent of the variational bound: all odd
     // layers given the even ones, then those given the odd ones. means[i] (i > 0) are count x width(i) values. It starts
-    // bottom-up, with what comes in from below doubled where a layer above is missing. log_partition, where not null,
-    // receives what the odd layers add to the bound (count values). Everything is on the machine's device; returns
-    // the sweeps made.
+    // bottom-up, with what comes in from below doubled where a layer above is missing. A row that has come to rest is
+    // left as it is, so that it does not depend on the others. log_partition, where not null, receives what the odd
+    // layers, then once more made the best given the even ones, add to the bound (count values). Returns the sweeps
+    // made, of all rows together.
     int64_t mean_field(const Left& v, int64_t count, const std::vector<void*>& means, const MeanField& options,
                        void* log_partition);
 
@@ -68,11 +68,13 @@ class Dbm {
     // not null, is what comes in from there.
     void half_step(int64_t i, const std::vector<Left>& states, int64_t count, const void* bias, double scale,
                    double ratio, const Outputs& out, const Draw& draw, const void* below = nullptr);
-    // States of layers of one parity, from and to values side by side on the CPU.
+    void add_change(const Array& now, const Array& before, int64_t rows, int64_t n, std::vector<double>& change);
+    // States of layers of one parity, from and to values side by side.
     std::vector<States> split(const void* joined, int64_t count, int64_t parity) const;
     void join(const std::vector<States>& states, int64_t parity, void* joined) const;
 
     Array field_, below_, fresh_, change_;
+    std::vector<Array> at_work_;
 };
 
 // Draws of a layer's purpose: these numbers, and the layer's.

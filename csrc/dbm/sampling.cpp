@@ -18,7 +18,7 @@ void Dbm::gibbs(void* even, int64_t count, int64_t steps, const uint8_t* clamp, 
                 const std::function<bool(int64_t)>& tick) {
     // The visible layer as values, which a clamp may hold between 0 and 1.
     const int64_t V = width(0), all = units(0), size = element_size(dtype);
-    const Array values(dtype, count * V);
+    const Array values(dtype, count * V), means(dtype, steps > 0 && mean ? count * V : 0);
     const auto each_row = [&](auto&& f) {
         for (int64_t b = 0; b < count; ++b)
             f(static_cast<char*>(even) + b * all * size, values.as<char>() + b * V * size);
@@ -27,15 +27,13 @@ void Dbm::gibbs(void* even, int64_t count, int64_t steps, const uint8_t* clamp, 
         std::memcpy(own, row, size_t(V * size));
         std::memset(row, 0, size_t(V * size));  // states of the others
     });
-    const Array v(dtype, count * V, device), means(dtype, steps > 0 && mean ? count * V : 0, device);
-    copy_memory(device, v.data(), {}, values.data(), v.bytes());
-    const Clamp clamped(*links[0], clamp, count * V, v.data());
+    const Clamp clamped(*links[0], clamp, count * V, values.data());
     std::vector<States> evens = split(even, count, 0), odds;
     if (evens.empty()) throw std::invalid_argument(kNoStates);
-    for (int64_t i = 1; i <= depth; i += 2) odds.emplace_back(layer(i), count, dtype, device);
+    for (int64_t i = 1; i <= depth; i += 2) odds.emplace_back(layer(i), count, dtype);
     std::vector<Left> states;
     for (int64_t i = 0; i <= depth; ++i) states.push_back((i % 2 ? odds : evens)[size_t(i / 2)].left());
-    states[0] = {v.data(), V, 1};
+    states[0] = {values.data(), V, 1};
 
     int64_t s = 0;
     for (bool go_on = true; s < steps && go_on; ++s) {
@@ -43,18 +41,17 @@ void Dbm::gibbs(void* even, int64_t count, int64_t steps, const uint8_t* clamp, 
         for (int64_t i = 1; i <= depth; i += 2)
             half_step(i, states, count, bias(i).data(), 1, -1, odds[size_t(i / 2)].samples(), draw(i));
         const bool last = s + 1 == steps && mean;
-        half_step(0, states, count, bias(0).data(), 1, -1, {last ? means.data() : nullptr, v.data()}, draw(0));
-        clamped.hold(v.data());
+        half_step(0, states, count, bias(0).data(), 1, -1, {last ? means.data() : nullptr, values.data()}, draw(0));
+        clamped.hold(values.data());
         for (int64_t i = 2; i <= depth; i += 2)
             half_step(i, states, count, bias(i).data(), 1, -1, evens[size_t(i / 2)].samples(), draw(i));
         go_on = tick(s + 1);
     }
     if (mean && steps > 0 && s == steps) {
         clamped.hold(means.data());
-        copy_memory({}, mean, device, means.data(), means.bytes());
+        std::memcpy(mean, means.data(), means.bytes());
     }
     join(evens, 0, even);
-    copy_memory({}, values.data(), device, v.data(), v.bytes());
     each_row([&](char* row, char* own) { std::memcpy(row, own, size_t(V * size)); });
 }
 
@@ -62,12 +59,12 @@ void Dbm::anneal(void* even, int64_t count, const double* betas, int64_t n, cons
                  uint64_t draw_seed, const std::function<bool(int64_t)>& tick) {
     std::vector<States> evens = split(even, count, 0), odds;
     if (evens.empty()) throw std::invalid_argument(kNoStates);
-    for (int64_t i = 1; i <= depth; i += 2) odds.emplace_back(layer(i), count, dtype, device);
+    for (int64_t i = 1; i <= depth; i += 2) odds.emplace_back(layer(i), count, dtype);
     std::vector<Left> states;
     for (int64_t i = 0; i <= depth; ++i) states.push_back((i % 2 ? odds : evens)[size_t(i / 2)].left());
-    const auto array = [&](int64_t size) { return Array(dtype, size, device); };
-    const Array log_z = array(count), weights(DType::f64, count, device);
-    copy_memory(device, weights.data(), {}, log_weight, weights.bytes());
+    const auto array = [&](int64_t size) { return Array(dtype, size); };
+    const Array log_z = array(count), weights(DType::f64, count);
+    std::memcpy(weights.data(), log_weight, weights.bytes());
     std::vector<Array> base, shift, at;  // base and shift of even layers
     int64_t first = 0;
     for (int64_t i = 0; i <= depth; ++i) {
@@ -76,12 +73,11 @@ void Dbm::anneal(void* even, int64_t count, const double* betas, int64_t n, cons
         shift.push_back(array(width(i)));
         if (i % 2) continue;
         const int64_t size = element_size(dtype);
-        copy_memory(device, base.back().data(), {}, static_cast<const char*>(base_bias) + first * size,
-                    base.back().bytes());
+        std::memcpy(base.back().data(), static_cast<const char*>(base_bias) + first * size, base.back().bytes());
         // Gaussian visibles keep mean and variance along the path
         for (const Segment& s : layer(i).segments)
             if (s.unit == Unit::gaussian)
-                copy_memory(device, base.back().as<char>() + s.begin * size, device, bias(i).as<char>() + s.begin * size,
+                std::memcpy(base.back().as<char>() + s.begin * size, bias(i).as<char>() + s.begin * size,
                             size_t(s.size() * size));
         each(Elementary::sub, width(i), bias(i), base.back().data(), 0, shift.back().data());
         first += width(i);
@@ -92,7 +88,7 @@ void Dbm::anneal(void* even, int64_t count, const double* betas, int64_t n, cons
         // As in Rbm::anneal: the odd layers are summed over, the even ones are where chains are.
         const double from = betas[t - 1], to = betas[t], scale = to > 0 ? to : from, ratio = to > 0 ? from / to : 0;
         const auto draw = [&](int64_t i) { return Draw{draw_seed, uint32_t(t), kDeepAnnealing + uint32_t(i), 0}; };
-        clear_memory(device, log_z.data(), log_z.bytes());
+        clear_memory({}, log_z.data(), log_z.bytes());
         for (int64_t i = 1; i <= depth; i += 2) {
             each(Elementary::mul, width(i), bias(i), nullptr, scale, at[size_t(i)].data());
             Outputs out = to > 0 ? odds[size_t(i / 2)].samples() : Outputs{};
@@ -101,8 +97,7 @@ void Dbm::anneal(void* even, int64_t count, const double* betas, int64_t n, cons
         }
         for (int64_t i = 0; i <= depth; i += 2)
             run(WeighAnnealed{count, width(i), states[size_t(i)], i ? nullptr : log_z.data(), shift[size_t(i)].data(),
-                              to > 0 ? 1. : -1., to - from, weights.as<double>(), dtype},
-                device);
+                              to > 0 ? 1. : -1., to - from, weights.as<double>(), dtype});
         for (int64_t i = 0; i <= depth && to > 0; i += 2) {
             const Array& b = at[size_t(i)];
             each(Elementary::mul, width(i), shift[size_t(i)], nullptr, to, b.data());
@@ -111,7 +106,7 @@ void Dbm::anneal(void* even, int64_t count, const double* betas, int64_t n, cons
         }
         go_on = tick(t);
     }
-    copy_memory({}, log_weight, device, weights.data(), weights.bytes());
+    std::memcpy(log_weight, weights.data(), weights.bytes());
     join(evens, 0, even);
 }
 

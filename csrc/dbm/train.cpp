@@ -30,17 +30,17 @@ class DbmTraining {
           C(d.chains[0].count()),
           rank(o.centering || o.sparsity_target >= 0),
           gaussian(d.layer(0).has(Unit::gaussian)),
-          batch(d.layer(0), max_batch + C, d.dtype, d.device),
+          batch(d.layer(0), max_batch + C, d.dtype, Device{}),
           weights_of_rows(size_t(max_batch + C)),
           contrast(array(max_batch + C)),
           share(array(max_batch)),
           row_dot(array(d.width(0))),
-          flags(words(2, d.device)) {
+          flags(words(2, {})) {
         for (int64_t i = 0; i <= d.depth; ++i) {
             activities.push_back(array(i ? (max_batch + C) * d.width(i) : 0));
             sums.push_back(array(d.width(i)));
             means.push_back(array(d.width(i)));
-            evens.push_back(i % 2 || i == 0 ? States() : States(d.layer(i), C, d.dtype, d.device));
+            evens.push_back(i % 2 || i == 0 ? States() : States(d.layer(i), C, d.dtype));
         }
         for (const auto& link : d.links) {
             const int64_t V = link->visibles, H = link->hiddens;
@@ -50,18 +50,18 @@ class DbmTraining {
         if (gaussian && o.learn_sigma) dz = array(d.width(0));
     }
 
-    // The mini-batch of `count` rows at `order`, which is on_device too. False: stopped, nothing learned.
-    bool update(const Rows& rows, const int64_t* order, const int64_t* on_device, int64_t count, const T* weight,
+    // The mini-batch of `count` rows at `order`. False: stopped, nothing learned.
+    bool update(const Rows& rows, const int64_t* order, int64_t count, const T* weight,
                 const std::function<bool()>& go_on) {
         B = count;
         if (!weigh(order, weight)) return true;  // a batch of zero weight teaches nothing
-        batch.gather(rows, on_device, B);
+        batch.gather(rows, order, B);
         std::vector<void*> to;
         for (const Array& a : activities) to.push_back(a.data());
         const int64_t made = d.mean_field(batch.data(), B, to, mean_field, nullptr);
         if (!model_rows(go_on)) return false;
         d.sweeps += uint64_t(made);
-        ++d.updates;
+        d.rows += uint64_t(B);
         batch.finish(C);
         gradients();
         steps();
@@ -72,8 +72,7 @@ class DbmTraining {
 
     // What stopped being finite, or null.
     const char* diverged() const {
-        int32_t found[2];
-        copy_memory({}, found, d.device, flags.data(), sizeof found);
+        const int32_t* found = flags.as<int32_t>();
         return found[0] ? kTensors[0] : found[1] ? kTensors[1] : nullptr;
     }
 
@@ -82,11 +81,11 @@ class DbmTraining {
         Array dv, dh, row_scale, offset_shift, rank_right, turned_step;
     };
 
-    Array array(int64_t n) const { return Array(d.dtype, n, d.device); }
+    Array array(int64_t n) const { return Array(d.dtype, n); }
     int32_t* flag(int i) const { return flags.as<int32_t>() + i; }
     template <class P>
     void run(const P& p) {
-        unsupfast::run(p, d.device);
+        unsupfast::run(p);
     }
 
     // Weights of rows in the contrast: the data's own, and chains that together weigh as much.
@@ -95,9 +94,9 @@ class DbmTraining {
         for (int64_t b = 0; b < B; ++b) total += weights_of_rows[size_t(b)] = weight ? weight[order[b]] : T(1);
         if (!(total > 0)) return false;
         for (int64_t c = 0; c < C; ++c) weights_of_rows[size_t(B + c)] = -total / T(C);
-        copy_memory(d.device, contrast.data(), {}, weights_of_rows.data(), size_t(B + C) * sizeof(T));
+        std::copy_n(weights_of_rows.data(), B + C, contrast.as<T>());
         for (int64_t b = 0; b < B; ++b) weights_of_rows[size_t(b)] /= total;
-        copy_memory(d.device, share.data(), {}, weights_of_rows.data(), size_t(B) * sizeof(T));
+        std::copy_n(weights_of_rows.data(), B, share.as<T>());
         return true;
     }
 
@@ -234,7 +233,7 @@ class DbmTraining {
     }
 
     void copy(const Array& to, const Array& from) {
-        copy_memory(d.device, to.data(), d.device, from.data(), to.bytes());
+        std::memcpy(to.data(), from.data(), to.bytes());
     }
 
     Dbm& d;
@@ -259,18 +258,9 @@ std::optional<Diverged> Dbm::train(const Rows& rows, const int64_t* order, int64
                                    const std::function<bool(int64_t)>& tick) {
     return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
         DbmTraining<T> training(*this, o, mean_field, std::min(o.batch_size, std::max<int64_t>(count, 1)));
-        Array uploaded;  // the order, as 64-bit numbers
-        const int64_t* on_device = order;
-        Rows data = rows;
-        if (device.is_gpu()) {
-            uploaded = Array(DType::f64, count, device);
-            copy_memory(device, uploaded.data(), {}, order, uploaded.bytes());
-            on_device = uploaded.as<int64_t>();
-            data.zero_one = layer(0).binary() && links[0]->zero_one(rows);
-        }
         for (int64_t first = 0; first < count; first += o.batch_size) {
             const int64_t B = std::min(o.batch_size, count - first);
-            if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight),
+            if (!training.update(rows, order + first, B, static_cast<const T*>(weight),
                                  [&] { return tick(first); }))
                 break;
             if (const char* tensor = training.diverged()) return Diverged{first / o.batch_size, tensor};

@@ -54,7 +54,7 @@ class DBM(RBMTraining):
     mean_field_iter : int, default=10
         Largest number of sweeps through the hidden layers.
     mean_field_tol : float, default=1e-3
-        Sweeps end when no mean activity of a mini-batch changes by more.
+        A row's sweeps end when none of its mean activities changes by more.
     visible : kind of units, default="bernoulli"
         As for :class:`unsupfast.RBM`, but for double rectified units and counts. Hidden units are
         Bernoulli.
@@ -89,7 +89,7 @@ verbose, random_state
         States of the persistent chains: of layers 1, 3, ... side by side.
     history_ : dict of str to list
         One value per epoch: ``epoch``, ``seconds``, ``reconstruction_error`` (mean squared, on up
-        to 1000 training rows), ``mean_field_sweeps`` (a mini-batch, on average), and the held-out
+        to 1000 training rows), ``mean_field_sweeps`` (of a row, on average), and the held-out
         measures ``free_energy_gap`` (of the variational free energy) and
         ``validation_reconstruction_error``.
     n_iter_ : int
@@ -315,7 +315,7 @@ verbose, random_state
     def _load_core(self) -> Any:
         core = self._synced_core(training=True)
         core.set_chains(np.ascontiguousarray(self.h_samples_, self._dtype))
-        core.seed, core.step, core.updates, core.sweeps = self._seed, self._step, 0, 0
+        core.seed, core.step, core.rows, core.sweeps = self._seed, self._step, 0, 0
         if self._optimizer is None:
             fresh = {name: np.zeros_like(old) for name, old in core.get_state().items()}
             fresh["visible_offset.0"] = np.ascontiguousarray(self._data_mean, self._dtype)
@@ -331,7 +331,7 @@ verbose, random_state
         self.h_samples_ = core.get_chains()
         self._optimizer, self._step = core.get_state(), core.step
         before = self.__dict__.get("_sweeps", (0, 0))
-        self._sweeps = (before[0] + core.sweeps, before[1] + core.updates)
+        self._sweeps = (before[0] + core.sweeps, before[1] + core.rows)
 
     def _update(self, core, rows, order, row_weight, options, tick) -> Any:
         return core.train(
@@ -339,8 +339,8 @@ verbose, random_state
         )
 
     def _measure(self, X, validate=None) -> dict[str, float]:
-        sweeps, updates = self.__dict__.pop("_sweeps", (0, 0))
-        made = {"mean_field_sweeps": sweeps / max(1, updates)}
+        sweeps, rows = self.__dict__.pop("_sweeps", (0, 0))
+        made = {"mean_field_sweeps": sweeps / max(1, rows)}
         return {**super()._measure(X, validate), **made}
 
     def _has_pseudo_likelihood(self) -> bool:
@@ -353,7 +353,6 @@ verbose, random_state
         core = self._synced_core()
         tol, most = self.mean_field_tol, self.mean_field_iter
 
-        # By rows of their own number, so that a row's means do not depend on the others'.
         def part(rows: Any) -> np.ndarray:
             means, sums, _ = core.mean_field(self._rows(rows), tol, most)
             return np.column_stack([means, sums])
