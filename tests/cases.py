@@ -362,7 +362,8 @@ def softplus(x):
 
 
 def half_step_case(m, n, k, *, gaussian=False, scaled=False, scale=1.0, ratio=-1.0, density=0.5,
-                   layout="C", binary=False, draw=None, given=False, field=False, large=False):  # fmt: skip
+                   layout="C", binary=False, draw=None, given=False, field=False,
+                   large=False):  # fmt: skip
     draw = draw or {}
 
     def make(rng, dtype):

@@ -19,6 +19,8 @@ import unsupfast as uf
         uf.StackedAutoencoderClassifier(
             16, pretrain_iter=2, n_iter=60, random_state=0, learning_rate=0.01, batch_size=20
         ),
+        uf.DBM((5, 3), n_iter=2, batch_size=10, random_state=0),
+        uf.DBM((4, 3, 2), n_iter=1, batch_size=10, pretrain="rbm", pretrain_iter=1, random_state=0),
         uf.DBN((5, 3), n_iter=2, batch_size=10, random_state=0),
         uf.DBN((5, 6), n_iter=1, batch_size=10, activities="sample", random_state=0),
         uf.DBNClassifier(

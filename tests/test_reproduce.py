@@ -26,6 +26,12 @@ RUNS = [
         "dbn-likelihood",
         True,
     ),
+    (
+        "dbm_mnist",
+        "--rows 200 --hidden 20 15 10 --pretrain-epochs 1 --epochs 2 --temperatures 50",
+        "dbm-mnist",
+        True,
+    ),
     ("digits_pipeline", "--rows 300 --epochs 2 --units 20 --rates 0.05", "digits-pipeline", True),
     (
         "pretraining_depth",

@@ -76,8 +76,7 @@ py::object train(Dbm& d, const py::object& x, const py::array_t<int64_t, py::arr
     check(o.batch_size > 0 && o.k > 0 && most > 0, "batch_size, k and most must be positive");
     check(!d.chains.empty() && d.chains[0].count() > 0, "training needs chains");
     const void* w = nullptr;
-    if (!weight.is_none())
-        w = contiguous(weight.cast<AnyArray>(), "sample_weight", d.dtype, {rows.rows.count}).data();
+    if (!weight.is_none()) w = contiguous(weight.cast<AnyArray>(), "sample_weight", d.dtype, {rows.rows.count}).data();
     Ticker ticker(callback, order.size());
     std::optional<Diverged> diverged;
     {
@@ -195,7 +194,8 @@ void bind_dbm(py::module_& m) {
         .def("get_state", &state_of, "What training carries from step to step, besides parameters, chains, seed, step.")
         .def("set_state", &set_state)
         .def("mean_field", &mean_field, "X"_a, "tolerance"_a, "most"_a,
-             "(means of the hidden layers side by side, what the odd ones add to the bound, sweeps of all rows together)")
+             "(means of the hidden layers side by side, what the odd ones add to the bound, sweeps of all rows "
+             "together)")
         .def("train", &train, "X"_a, "order"_a, "sample_weight"_a, "options"_a, "tolerance"_a, "most"_a,
              "callback"_a = py::none(),
              "Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.")

@@ -199,7 +199,8 @@ py::dict conditional(const std::string& unit, const AnyArray& field, const AnyAr
 
 py::dict half_step(const py::object& states, const AnyArray& weights, const AnyArray& bias, const py::object& sigma,
                    const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
-                   uint32_t first_row, const std::string& precision, const py::object& uniforms, const py::object& field) {
+                   uint32_t first_row, const std::string& precision, const py::object& uniforms,
+                   const py::object& field) {
     const LeftArgument left = left_argument(states, "states", dtype_of(weights, "weights"));
     const DType dtype = left.dtype, format = format_for(precision, left);
     const Device device = left.device;

@@ -86,8 +86,7 @@ void Dbm::add_change(const Array& now, const Array& before, int64_t rows, int64_
     change_.reserve(dtype, rows);
     run(Reduce{Reduction::max, rows, n, 1, before.data(), 1, change_.data(), dtype});
     by_dtype(dtype, [&]<class T>(T) {
-        for (int64_t b = 0; b < rows; ++b)
-            change[size_t(b)] = std::max(change[size_t(b)], double(change_.as<T>()[b]));
+        for (int64_t b = 0; b < rows; ++b) change[size_t(b)] = std::max(change[size_t(b)], double(change_.as<T>()[b]));
     });
     std::memcpy(before.data(), now.data(), size_t(rows * n * element_size(dtype)));
 }

@@ -41,10 +41,10 @@ class Dbm {
     void get_chains(void* joined) const;
 
     // Means of the hidden layers given `count` visible rows, by coordinate ascent of the variational bound: all odd
-    // layers given the even ones, then those given the odd ones. means[i] (i > 0) are count x width(i) values. It starts
-    // bottom-up, with what comes in from below doubled where a layer above is missing. A row that has come to rest is
-    // left as it is, so that it does not depend on the others. log_partition, where not null, receives what the odd
-    // layers, then once more made the best given the even ones, add to the bound (count values). Returns the sweeps
+    // layers given the even ones, then those given the odd ones. means[i] (i > 0) are count x width(i) values. It
+    // starts bottom-up, with what comes in from below doubled where a layer above is missing. A row that has come to
+    // rest is left as it is, so that it does not depend on the others. log_partition, where not null, receives what the
+    // odd layers, then once more made the best given the even ones, add to the bound (count values). Returns the sweeps
     // made, of all rows together.
     int64_t mean_field(const Left& v, int64_t count, const std::vector<void*>& means, const MeanField& options,
                        void* log_partition);

@@ -219,9 +219,9 @@ class DbmTraining {
         MomentumStep m{};
         const auto add = [&](const Array& parameter, const Array& gradient, int64_t at, double low, double high,
                              int32_t* nonfinite) {
-            m.slices[m.count++] = {parameter.size(), parameter.data(), r.bias_velocity.template as<T>() + at,
-                                   gradient.data(),  low,              high,
-                                   nonfinite};
+            m.slices[m.count++] = {
+                parameter.size(), parameter.data(), r.bias_velocity.template as<T>() + at, gradient.data(), low, high,
+                nonfinite};
         };
         if (i == 0) add(r.visible_bias_, p.dv, 0, -kNoBound, kNoBound, flag(1));
         add(r.hidden_bias_, p.dh, r.visibles, -kNoBound, kNoBound, flag(1));
@@ -232,9 +232,7 @@ class DbmTraining {
         run(m);
     }
 
-    void copy(const Array& to, const Array& from) {
-        std::memcpy(to.data(), from.data(), to.bytes());
-    }
+    void copy(const Array& to, const Array& from) { std::memcpy(to.data(), from.data(), to.bytes()); }
 
     Dbm& d;
     const TrainOptions& o;
@@ -243,10 +241,10 @@ class DbmTraining {
     const bool rank, gaussian;
     Minibatch<T> batch;
     std::vector<T> weights_of_rows;
-    Array contrast, share;                  // weights of rows: in the gradient; of the data, adding up to 1
-    std::vector<Array> activities;          // of hidden layers, in the order of the batch's rows
-    std::vector<Array> sums, means;         // of layers: weighted by contrast; of the data
-    std::vector<States> evens;              // of the model's even hidden layers
+    Array contrast, share;           // weights of rows: in the gradient; of the data, adding up to 1
+    std::vector<Array> activities;   // of hidden layers, in the order of the batch's rows
+    std::vector<Array> sums, means;  // of layers: weighted by contrast; of the data
+    std::vector<States> evens;       // of the model's even hidden layers
     std::vector<Part> parts;
     Array row_dot, dz, flags;
     int64_t B = 0;  // rows of data
@@ -260,8 +258,7 @@ std::optional<Diverged> Dbm::train(const Rows& rows, const int64_t* order, int64
         DbmTraining<T> training(*this, o, mean_field, std::min(o.batch_size, std::max<int64_t>(count, 1)));
         for (int64_t first = 0; first < count; first += o.batch_size) {
             const int64_t B = std::min(o.batch_size, count - first);
-            if (!training.update(rows, order + first, B, static_cast<const T*>(weight),
-                                 [&] { return tick(first); }))
+            if (!training.update(rows, order + first, B, static_cast<const T*>(weight), [&] { return tick(first); }))
                 break;
             if (const char* tensor = training.diverged()) return Diverged{first / o.batch_size, tensor};
             if (!tick(first + B)) break;

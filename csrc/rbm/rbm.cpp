@@ -259,8 +259,7 @@ void Rbm::visible_given_hidden(const Left& h, int64_t count, const Outputs& out,
     visible_step(h, count, visible_bias_.data(), down, -1, out, draw, totals);
 }
 
-void Rbm::follow_offsets(const Array& made, const Array& turned, const Array& visible_bias,
-                         const Array& offset_shift) {
+void Rbm::follow_offsets(const Array& made, const Array& turned, const Array& visible_bias, const Array& offset_shift) {
     const int64_t V = visibles, H = hiddens;
     run(TurnPanels{V, H, made.data(), turned.data(), nullptr, nullptr, dtype, dtype}, device);
     run(Gemm{1, V, H, Left{hidden_offset.data()}, turned.data(), visible_bias.data(), V, -down, 1, dtype, dtype},

@@ -89,10 +89,11 @@ void half_step(const HalfStep& p, const Launch& launch) {
     if (p.log_partition)
         partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(panels(p.n) * p.m) * sizeof(T)));
     const auto run = [&]<bool kBits>(std::bool_constant<kBits>) {
-        multiply<T>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
-                    GibbsEpilogue<T, kBits>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma),
-                                            static_cast<const T*>(p.field), T(p.scale), T(p.ratio), p.unit == Unit::gaussian, static_cast<T*>(p.mean),
-                                            static_cast<T*>(p.sample), partial, p.bits, p.draw});
+        multiply<T>(
+            p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
+            GibbsEpilogue<T, kBits>{p.m, p.n, static_cast<const T*>(p.bias), static_cast<const T*>(p.sigma),
+                                    static_cast<const T*>(p.field), T(p.scale), T(p.ratio), p.unit == Unit::gaussian,
+                                    static_cast<T*>(p.mean), static_cast<T*>(p.sample), partial, p.bits, p.draw});
     };
     if (p.unit == Unit::bernoulli && !p.sample && !p.draw.given && !p.field)
         run(std::true_type());

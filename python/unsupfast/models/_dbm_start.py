@@ -5,6 +5,7 @@ R. Salakhutdinov, G. Hinton. "Deep Boltzmann machines". AISTATS 2009.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -107,13 +108,13 @@ def pretrained(model: Any, X: Any) -> tuple[list[np.ndarray], list[np.ndarray], 
         rbm.fit(rows)
 
     train_layers(len(machines), X, fit, lambda i, rows: coded(rows, machines[i].transform))
+    dtype = model._dtype
     components = [
-        np.asfortranarray(rbm.components_ * (0.5 if 0 < i < top else 1.0), model._dtype)
+        np.asfortranarray(rbm.components_ * (0.5 if 0 < i < top else 1.0), dtype)
         for i, rbm in enumerate(machines)
     ]
     intercepts = [machines[0].intercept_visible_]
-    for below, above in zip(machines[:-1], machines[1:], strict=True):
+    for below, above in itertools.pairwise(machines):
         intercepts.append((below.intercept_hidden_ + above.intercept_visible_) / 2)
-    intercepts.append(machines[-1].intercept_hidden_)
-    dtype = model._dtype
-    return components, [b.astype(dtype) for b in intercepts], machines[0].log_variance_.astype(dtype)
+    intercepts = [b.astype(dtype) for b in (*intercepts, machines[-1].intercept_hidden_)]
+    return components, intercepts, machines[0].log_variance_.astype(dtype)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import numbers
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from .. import _core
 from ..io import load_state, register_model
 from ..likelihood import Estimate, Machine, annealed_log_partition
-from ..training import schedule_value
 from ..units import Bernoulli, Layer
 from ._arguments import check_integer, check_real, check_widths
 from ._dbm_start import check_pretrain, pretrained
@@ -235,40 +236,37 @@ verbose, random_state
         """The numbers of the even (0) or the odd (1) layers."""
         return list(range(parity, len(self.intercepts_), 2))
 
-    def _joined(self, parity: int, of_layer: Any) -> np.ndarray:
-        """Vectors of layers of one parity side by side, in float64."""
-        return np.concatenate([np.asarray(of_layer(i), np.float64) for i in self._of_parity(parity)])
+    def _joined_bias(self, parity: int) -> np.ndarray:
+        """Biases of the layers of one parity side by side, in float64."""
+        return np.concatenate(self.intercepts_[parity::2], dtype=np.float64)
 
     def _machine(self, total: int = 1) -> Machine:
         """The one restricted machine that the even and the odd layers are together, in float64."""
-        evens, odds = self._of_parity(0), self._of_parity(1)
-        empty = {(i, j): np.zeros((self._widths[i], self._widths[j])) for i in evens for j in odds}
+        widths, evens, odds = self._widths, self._of_parity(0), self._of_parity(1)
+        blocks = {(i, j): np.zeros((widths[i], widths[j])) for i in evens for j in odds}
         for i, w in enumerate(self.components_):
-            lower_is_even = i % 2 == 0
-            empty[(i, i + 1) if lower_is_even else (i + 1, i)] = (w.T if lower_is_even else w).astype(
-                np.float64
-            )
-        V, n_even = self._widths[0], sum(self._widths[i] for i in evens)
+            blocks[(i + 1, i) if i % 2 else (i, i + 1)] = (w if i % 2 else w.T).astype(np.float64)
+        n_features, n_even, n_odd = widths[0], sum(widths[::2]), sum(widths[1::2])
         visible = self._visible_layer.parts
-        if n_even > V:
-            visible = (*visible, (Bernoulli(), slice(V, n_even)))
-        n_odd = sum(self._widths[j] for j in odds)
+        if n_even > n_features:
+            visible = (*visible, (Bernoulli(), slice(n_features, n_even)))
         return Machine(
-            np.block([[empty[i, j] for j in odds] for i in evens]),
-            self._joined(0, self.intercepts_.__getitem__),
-            self._joined(1, self.intercepts_.__getitem__),
+            np.block([[blocks[i, j] for j in odds] for i in evens]),
+            self._joined_bias(0),
+            self._joined_bias(1),
             Layer(visible),
             Layer(((Bernoulli(), slice(0, n_odd)),)),
-            np.pad(np.asarray(self.log_variance_, np.float64), (0, n_even - V)),
+            np.pad(np.asarray(self.log_variance_, np.float64), (0, n_even - n_features)),
         )
 
     def _synced_core(self, training: bool = False) -> Any:
         precision = self.precision if self.precision == "bfloat16" else self._dtype.name
         layers = [self._visible_layer.core(), *([("bernoulli", n, 1)] for n in self._widths[1:])]
         key = (layers, self._dtype.name, precision)
-        cached = self.__dict__.get("_core_cache")
+        cached: Any = self.__dict__.get("_core_cache")
         if cached is None or cached[0] != key:
-            cached = self._core_cache = (key, _core.Dbm(*key))
+            cached = (key, _core.Dbm(*key))
+            self.__dict__["_core_cache"] = cached
         core = cached[1]
         for i, weights in enumerate(self.components_):
             lower, upper = (
@@ -284,7 +282,7 @@ verbose, random_state
         widths = [n_features, *check_widths("hidden_layer_sizes", self.hidden_layer_sizes)]
         self.components_ = [
             np.asarray(rng.normal(0, 0.01, (above, below)), order="F", dtype=dtype)
-            for below, above in zip(widths[:-1], widths[1:], strict=True)
+            for below, above in itertools.pairwise(widths)
         ]
         self._n_features_out = widths[-1]
         self.intercepts_ = [np.zeros(n, dtype) for n in widths]
@@ -307,8 +305,8 @@ verbose, random_state
             return
         if is_stream(X) and iter(X) is X:
             raise ValueError(
-                f"X is an iterator, which can be read once only, but pretrain is {self.pretrain!r}; "
-                "expected an iterable that can be read again"
+                "X is an iterator, which can be read once only, but pretrain is "
+                f"{self.pretrain!r}; expected an iterable that can be read again"
             )
         self.components_, self.intercepts_, self.log_variance_ = pretrained(self, X)
 
@@ -374,7 +372,9 @@ verbose, random_state
         layers = self._hidden_layers(means)
         for i in self._of_parity(0)[1:]:
             mu = layers[i - 1].astype(np.float64)
-            bound += mu @ self.intercepts_[i] + (special.entr(mu) + special.entr(1 - mu)).sum(axis=1)
+            bound += mu @ self.intercepts_[i] + (special.entr(mu) + special.entr(1 - mu)).sum(
+                axis=1
+            )
         return -(bound + concatenated(X, self._visible_log_weight, 1024))
 
     def _visible_log_weight(self, X) -> np.ndarray:
@@ -424,9 +424,9 @@ verbose, random_state
             layer = depth
         if not isinstance(layer, numbers.Integral) or isinstance(layer, bool):
             raise TypeError(f"layer is {layer!r}; expected an integer or None")
-        if not 1 <= layer <= depth:
+        if not 1 <= int(layer) <= depth:
             raise ValueError(f"layer is {layer}; expected one from 1 to {depth}")
-        return np.ascontiguousarray(self.mean_field(X)[layer - 1])
+        return np.ascontiguousarray(self.mean_field(X)[int(layer) - 1])
 
     def reconstruct(self, X):
         """Mean of the visible layer given the mean activities of the lowest hidden layer for X.
@@ -547,7 +547,9 @@ verbose, random_state
             if machine.enumerable():
                 start = machine.sample_exact(n_chains, np.random.default_rng(seed_from(rng)))
             else:
-                start, _ = core.gibbs(self._chains(n_chains, rng), _EQUILIBRIUM, None, seed_from(rng))
+                start, _ = core.gibbs(
+                    self._chains(n_chains, rng), _EQUILIBRIUM, None, seed_from(rng)
+                )
         return annealed_log_partition(
             core,
             machine,
@@ -590,20 +592,21 @@ verbose, random_state
     def _exact_log_weights(self, X) -> np.ndarray:
         """log sum_h exp(-E(x, h)) of each row."""
         rows = np.asarray(X.toarray() if sp.issparse(X) else X, np.float64)
-        machine, V = self._machine(), self._widths[0]
-        field = np.zeros((len(rows), len(machine.hidden_bias)))
-        field += machine.hidden_bias
-        field += (rows * np.exp(-machine.log_variance[:V])) @ machine.weights[:V]
+        machine, n = self._machine(), self._widths[0]
+        lower, upper = machine.weights[:n], machine.weights[n:]
+        field = (rows * np.exp(-machine.log_variance[:n])) @ lower + machine.hidden_bias
         own = self._visible_log_weight(rows)
-        n_above = machine.weights.shape[0] - V
-        if not n_above:
+        if not len(upper):
             return own + machine.hidden.log_partition(field)
-        above = Layer(((Bernoulli(), slice(0, n_above)),))
-        for b, bias in enumerate(field):
-            own[b] += Machine(
-                machine.weights[V:], machine.visible_bias[V:], bias, above, machine.hidden, np.zeros(n_above)
-            ).log_partition()
-        return own
+        # Given the row, the hidden layers are a machine of the even and the odd ones.
+        given = replace(
+            machine,
+            weights=upper,
+            visible_bias=machine.visible_bias[n:],
+            visible=Layer(((Bernoulli(), slice(0, len(upper))),)),
+            log_variance=np.zeros(len(upper)),
+        )
+        return own + [replace(given, hidden_bias=bias).log_partition() for bias in field]
 
     # ------------------------------------------------------------------ files
 
@@ -647,7 +650,7 @@ verbose, random_state
             if name not in tensors:
                 raise ValueError(f"the file has no tensor {name!r}")
             x = np.array(tensors[name])
-            if shape is not None and x.shape != shape or x.dtype != data_mean.dtype:
+            if (shape is not None and x.shape != shape) or x.dtype != data_mean.dtype:
                 raise ValueError(
                     f"tensor {name!r} of the file is {x.shape} {x.dtype}; expected "
                     f"{shape} {data_mean.dtype}"
@@ -663,7 +666,7 @@ verbose, random_state
             return {
                 "components_": [
                     tensor(f"{prefix}components.{i}", (above, below))
-                    for i, (below, above) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+                    for i, (below, above) in enumerate(itertools.pairwise(widths))
                 ],
                 "intercepts_": [
                     tensor(f"{prefix}intercepts.{i}", (n,)) for i, n in enumerate(widths)
@@ -705,8 +708,8 @@ verbose, random_state
         found = tensors["data_mean"].dtype
         if list(meta["widths"]) != widths or found != dtype:
             raise ValueError(
-                f"resume: {path} holds layers of {meta['widths']} units, {found}; expected {widths}, "
-                f"{np.dtype(dtype)}"
+                f"resume: {path} holds layers of {meta['widths']} units, {found}; expected "
+                f"{widths}, {np.dtype(dtype)}"
             )
         self._set_state(tensors, meta)
 
