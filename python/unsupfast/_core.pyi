@@ -9,6 +9,7 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "Dbm",
     "GpuArray",
     "Graph",
     "PackedProduct",
@@ -404,6 +405,10 @@ class Rbm:
         'mean' or 'sample' of the visible layer; totals: what the counts of each row add up to (None: 1).
         """
     @property
+    def down(self) -> float: ...
+    @down.setter
+    def down(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
     def gpu(self) -> int: ...
     @property
     def seed(self) -> int: ...
@@ -420,9 +425,124 @@ class Rbm:
         self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]
     ) -> None: ...
     @property
+    def up(self) -> float: ...
+    @up.setter
+    def up(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
     def updates(self) -> int: ...
     @updates.setter
     def updates(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class Dbm:
+    """
+    A deep Boltzmann machine in packed form.
+    """
+    def __init__(
+        self,
+        layers: collections.abc.Sequence[
+            collections.abc.Sequence[
+                tuple[
+                    str,
+                    typing.SupportsInt | typing.SupportsIndex,
+                    typing.SupportsInt | typing.SupportsIndex,
+                ]
+            ]
+        ],
+        dtype: str,
+        precision: str,
+    ) -> None:
+        """
+        Layers are lists of (kind, units, units of a group), the visible one first.
+        """
+    def anneal(
+        self,
+        even: numpy.typing.NDArray[typing.Any] | GpuArray,
+        betas: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+        base_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        callback: typing.Any = None,
+    ) -> tuple:
+        """
+        (log weights, final states of the even layers) of annealing along betas.
+        """
+    def get_chains(self) -> numpy.typing.NDArray[typing.Any] | GpuArray: ...
+    def get_link(
+        self, i: typing.SupportsInt | typing.SupportsIndex
+    ) -> tuple[
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+    ]:
+        """
+        (components (upper, lower), lower_bias, upper_bias, log_variance)
+        """
+    def get_state(self) -> dict:
+        """
+        What training carries from step to step, besides parameters, chains, seed, step.
+        """
+    def gibbs(
+        self,
+        even: numpy.typing.NDArray[typing.Any] | GpuArray,
+        steps: typing.SupportsInt | typing.SupportsIndex,
+        clamp: typing.Any = None,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        callback: typing.Any = None,
+    ) -> tuple:
+        """
+        (states of the even layers, conditional means of the visible one) after `steps` Gibbs steps.
+        """
+    def mean_field(
+        self,
+        X: typing.Any,
+        tolerance: typing.SupportsFloat | typing.SupportsIndex,
+        most: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple:
+        """
+        (means of the hidden layers side by side, what the odd ones add to the bound, sweeps of all rows together)
+        """
+    def set_chains(self, arg0: numpy.typing.NDArray[typing.Any] | GpuArray) -> None: ...
+    def set_link(
+        self,
+        i: typing.SupportsInt | typing.SupportsIndex,
+        components: numpy.typing.NDArray[typing.Any] | GpuArray,
+        lower_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+        upper_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+        log_variance: numpy.typing.NDArray[typing.Any] | GpuArray,
+    ) -> None:
+        """
+        Sets the weights (upper, lower) between layers i and i + 1, and the bias of the upper one; where i is 0 also bias and log variance of the lower one, which mean nothing elsewhere.
+        """
+    def set_state(self, arg0: dict) -> None: ...
+    def train(
+        self,
+        X: typing.Any,
+        order: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        sample_weight: typing.Any,
+        options: TrainOptions,
+        tolerance: typing.SupportsFloat | typing.SupportsIndex,
+        most: typing.SupportsInt | typing.SupportsIndex,
+        callback: typing.Any = None,
+    ) -> typing.Any:
+        """
+        Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.
+        """
+    @property
+    def rows(self) -> int: ...
+    @rows.setter
+    def rows(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def seed(self) -> int: ...
+    @seed.setter
+    def seed(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def step(self) -> int: ...
+    @step.setter
+    def step(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def sweeps(self) -> int: ...
+    @sweeps.setter
+    def sweeps(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
 class WeightGradient:
     """
@@ -764,9 +884,10 @@ def half_step(
     first_row: typing.SupportsInt | typing.SupportsIndex = 0,
     precision: str = "float32",
     uniforms: typing.Any = None,
+    field: typing.Any = None,
 ) -> dict:
     """
-    One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them.
+    One Gibbs half-step: mean, sample and log_partition. uniforms: numbers to use instead of drawing them; field: what comes in besides.
     """
 
 def latent(
