@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from . import annealing, gpu, harness, peers
+from . import annealing, deep, gpu, harness, peers
 from .harness import Contender, Result
 from .peers import RBMProblem
 
@@ -205,8 +205,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what",
         nargs="+",
-        choices=("cd", "pcd", "csr", "large", "ais"),
-        help="default: cd pcd csr ais; on a GPU cd large ais",
+        choices=("cd", "pcd", "csr", "large", "ais", "dbm"),
+        help="default: cd pcd csr ais; on a GPU cd large ais; dbm on the CPU",
     )
     parser.add_argument("--k", nargs="+", type=int, default=[1, 10], help="Gibbs steps, for cd")
     parser.add_argument("--batch", nargs="+", type=int, default=[100, 1024], help="for cd")
@@ -239,7 +239,7 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
     if not args.what:
         on_cpu = args.device == "cpu"
         args.what = ["cd", "pcd", "csr", "ais"] if on_cpu else ["cd", "large", "ais"]
-    if {"cd", "pcd", "ais"} & set(args.what):
+    if {"cd", "pcd", "ais", "dbm"} & set(args.what):
         X, source = images(10_000)
         start = start_weights(X, HIDDEN)
     if "cd" in args.what:
@@ -259,6 +259,10 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
         contenders = annealing.contenders(problem, chains, temperatures, threads, args.device)
         title = f"AIS, 784x{HIDDEN}, {chains} chains, {temperatures} temperatures"
         done(harness.measure(contenders, title=title, unit="chain temperatures", **options))
+    if "dbm" in args.what:
+        contenders = deep.contenders(_problem(X, start, 100, 1), threads, "compile" in args.peers)
+        title = f"DBM, 784x{HIDDEN}x{deep.TOP}, batch 100, {source}"
+        done(harness.measure(contenders, title=title, **options))
     if "pcd" in args.what:
         done(_pcd(_problem(X, start, 100, 1), source, args, options))
     if "csr" in args.what and not args.only_peers:
