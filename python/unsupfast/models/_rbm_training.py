@@ -305,9 +305,7 @@ class RBMTraining(RBMCore):
         self._store_core(core)
 
     def _update(self, core, rows, order, row_weight, options, tick) -> Any:
-        return core.train(
-            rows, order, row_weight, options, tick, self._uniforms(), self._labels
-        )
+        return core.train(rows, order, row_weight, options, tick, self._uniforms(), self._labels)
 
     def _begin(self, X) -> None:
         """What comes before the first epoch on rows, or on batches."""
