@@ -157,10 +157,12 @@ def test_train_sample_transform_plot(tmp_path, capsys, bits, pictures) -> None:
 
 def test_plots_of_networks(tmp_path, capsys, bits) -> None:
     pytest.importorskip("matplotlib")
-    vae, flat, wide = (tmp_path / f"{name}.safetensors" for name in ("vae", "flat", "wide"))
+    names = ("vae", "flat", "wide", "deep")
+    vae, flat, wide, deep = (tmp_path / f"{name}.safetensors" for name in names)
     unsupfast.VAE(8, 2, n_iter=2, random_state=0).fit(BITS).save(vae)
     unsupfast.Autoencoder((8, 2), n_iter=2, random_state=0).fit(BITS).save(flat)
     unsupfast.Autoencoder(8, n_iter=2, random_state=0).fit(BITS).save(wide)
+    unsupfast.DBM((8, 4), n_iter=2, random_state=0).fit(BITS).save(deep)
     out = tmp_path / "p.png"
     data = ["--data", bits]
     for what, model, options in [
@@ -168,6 +170,9 @@ def test_plots_of_networks(tmp_path, capsys, bits) -> None:
         ("filters", wide, ["-n", 3]),
         ("samples", vae, ["-n", 4]),
         ("curve", vae, []),
+        ("filters", deep, []),
+        ("samples", deep, ["-n", 4]),
+        ("curve", deep, []),
         ("curve", flat, []),
         ("reconstructions", wide, data),
         ("codes", flat, data),

@@ -26,6 +26,7 @@ from ._stream import is_stream
 
 __all__ = ["DBM"]
 
+_ROWS = 1024  # at a time: their means, of all layers, stay small
 _EQUILIBRIUM = 5000  # Gibbs steps from base-rate states to samples of the model
 _UNKNOWN_UNITS = {"multinomial": "ReplicatedSoftmax", "drelu": "DoubleReLU"}
 
@@ -134,7 +135,6 @@ verbose, random_state
         "_step",
         "n_iter_",
     )
-    _best = ("components_", "intercepts_", "log_variance_", "h_samples_")
 
     def __init__(
         self,
@@ -355,7 +355,7 @@ verbose, random_state
             means, sums, _ = core.mean_field(self._rows(rows), tol, most)
             return np.column_stack([means, sums])
 
-        both = concatenated(X, part)
+        both = concatenated(X, part, _ROWS)
         return both[:, :-1], both[:, -1]
 
     def _hidden_layers(self, means: np.ndarray) -> list[np.ndarray]:
@@ -375,7 +375,7 @@ verbose, random_state
             bound += mu @ self.intercepts_[i] + (special.entr(mu) + special.entr(1 - mu)).sum(
                 axis=1
             )
-        return -(bound + concatenated(X, self._visible_log_weight, 1024))
+        return -(bound + concatenated(X, self._visible_log_weight, _ROWS))
 
     def _visible_log_weight(self, X) -> np.ndarray:
         rows = np.asarray(X.toarray() if sp.issparse(X) else X, np.float64)
@@ -581,7 +581,7 @@ verbose, random_state
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         if method == "exact":
-            own = concatenated(X, self._exact_log_weights, 1024)
+            own = concatenated(X, self._exact_log_weights, _ROWS)
         else:
             own = -self._free_energy(X)
         mean = float(np.mean(own, dtype=np.float64))

@@ -55,7 +55,10 @@ def strips(
 def weights_of(model: Any) -> Any:
     """The weight vectors of a model's first hidden layer, one a row; an array as it is."""
     if hasattr(model, "components_"):
-        return model.components_[:, : getattr(model, "n_features_in_", None)]  # without labels
+        weights = model.components_
+        if isinstance(weights, list):  # of a deep machine
+            return weights[0]
+        return weights[:, : getattr(model, "n_features_in_", None)]  # without labels
     if hasattr(model, "layers_"):
         return model.layers_[0].components_
     if hasattr(model, "network_"):
