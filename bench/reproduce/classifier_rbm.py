@@ -8,8 +8,8 @@ both 1.28 (1500), on both with sparse hidden units 1.16 (3000)::
     python bench/reproduce/classifier_rbm.py --what hybrid
 
 Here all but the second have 1500, and log p(x, y) is learned by itself with persistent chains.
-All 60,000 rows are trained on for a number of epochs that was chosen with ``--validate``, which
-holds out the last 10,000 of them and reports those in place of the test set.
+Rates and weights of the objectives were chosen with ``--validate``, which holds out the last 10,000
+of the 60,000 rows and reports those in place of the test set; all are trained on in the end.
 """
 
 from __future__ import annotations
