@@ -417,9 +417,13 @@ def test_resuming_another_model_is_refused(tmp_path):
 
 
 def test_a_gaussian_machine_is_unrolled_with_its_variances():
-    """Up, rows are divided by the variances that the machine learned; down, they are not."""
-    X = np.random.default_rng(0).normal(0, [0.3, 1, 2, 0.5], (200, 4))
-    machine = uf.RBM(visible="gaussian", method="cd", learning_rate=0.01, n_iter=20)
+    """Up, rows are divided by the variances that the machine learned; down, they are not.
+
+    Both ways are in the units of the data, which the machine was not trained in.
+    """
+    X = np.random.default_rng(0).normal(5, [0.3, 1, 2, 0.5], (200, 4))
+    X[:, 1:3] += 8 * (X[:, :1] > 5)
+    machine = uf.RBM(visible="gaussian", method="cd", learning_rate=0.05, n_iter=40)
     model = uf.Autoencoder(
         (3,), activation="sigmoid", loss="mse", pretrain=machine, n_iter=0, random_state=0
     ).fit(X)

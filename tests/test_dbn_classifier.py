@@ -67,11 +67,12 @@ def test_classifier_learns_and_is_restored(pretrain, tmp_path):
 @pytest.mark.parametrize("kind", [uf.DBNClassifier, uf.DBNRegressor])
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
 def test_fine_tuning_starts_from_the_network(kind, visible):
-    rows = X if visible == "bernoulli" else ((X - X.mean(axis=0)) * 3).astype(np.float32)
+    rows = X if visible == "bernoulli" else (X[:, X.std(axis=0) > 0] * 30 + 7).astype(np.float32)
     rate = 0.1 if visible == "bernoulli" else 0.01
     dbn = uf.DBN((60, 40), visible=visible, learning_rate=rate, n_iter=2, random_state=0).fit(rows)
     if visible == "gaussian":
         assert dbn.layers_[0].log_variance_.std() > 0.01
+        assert dbn.layers_[0].offset_.min() > 7
     for pretrain in (dbn, clone(dbn).set_params(random_state=None)):
         start = model(kind, pretrain=pretrain, n_iter=0).fit(rows, DIGITS.target)
         layers = start.network_.encoder.layers

@@ -770,7 +770,8 @@ def test_divergent_variances_are_noticed(small):
     """Squares overflow before anything else does: no NaN may slip through."""
     X = np.zeros((8, 3), np.float32)
     X[::2, 0] = 1e25
-    model = uf.RBM(2, visible="gaussian", learning_rate=1e-30, n_iter=1, random_state=0)
+    plain = uf.units.Gaussian(standardize=False)
+    model = uf.RBM(2, visible=plain, learning_rate=1e-30, n_iter=1, random_state=0)
     try:
         model.fit(X)
     except uf.DivergenceError:
@@ -885,6 +886,7 @@ def test_memmap(small, tmp_path):
 def test_scoring_copies_a_part_of_the_rows_at_a_time(visible):
     X = np.zeros((100_000, 64), np.float32)
     X[::3, ::2] = 1
+    X[1::3, 1::2] = 1
     model = uf.RBM(4, n_iter=1, visible=visible, random_state=0).fit(X[:30])
     calls = [model.free_energy, model.score_samples]
     if visible == "bernoulli":

@@ -14,6 +14,7 @@ from unsupfast import _core, units
 from unsupfast.units import Layer
 
 CONTINUOUS = {"gaussian": units.Gaussian(), "relu": units.ReLU(), "drelu": units.DoubleReLU()}
+PLAIN = units.Gaussian(standardize=False)
 SHAPE = (np.array([0.7]), np.array([-0.4]))
 
 MIXED = units.Mixed(
@@ -30,9 +31,9 @@ PAIRS = {
     "bernoulli-bernoulli": ("bernoulli", 5, "bernoulli", 3),
     "spin-bernoulli": ("spin", 5, "bernoulli", 3),
     "spin-spin": ("spin", 5, "spin", 3),
-    "gaussian-bernoulli": ("gaussian", 4, "bernoulli", 3),
-    "gaussian-spin": ("gaussian", 4, "spin", 3),
-    "gaussian-softmax": ("gaussian", 4, units.Softmax(3), 6),
+    "gaussian-bernoulli": (PLAIN, 4, "bernoulli", 3),
+    "gaussian-spin": (PLAIN, 4, "spin", 3),
+    "gaussian-softmax": (PLAIN, 4, units.Softmax(3), 6),
     "relu-bernoulli": ("relu", 4, "bernoulli", 3),
     "drelu-bernoulli": ("drelu", 4, "bernoulli", 3),
     "softmax-bernoulli": (units.Softmax(3), 6, "bernoulli", 3),

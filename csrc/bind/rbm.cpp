@@ -45,6 +45,8 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("fast_decay", &TrainOptions::fast_decay)
         .def_readwrite("temperatures", &TrainOptions::temperatures)
         .def_readwrite("base_bias", &TrainOptions::base_bias)
+        .def_readwrite("offset", &TrainOptions::offset)
+        .def_readwrite("scale", &TrainOptions::scale)
         .def_readwrite("learn_shape", &TrainOptions::learn_shape)
         .def_readwrite("discriminative", &TrainOptions::discriminative)
         .def_readwrite("generative", &TrainOptions::generative)
@@ -171,6 +173,9 @@ void bind_rbm(py::module_& m) {
                 check(r.chains.count() % levels == 0 &&
                           (levels == 1 || (o.persistent && int64_t(o.base_bias.size()) == r.visibles)),
                       "tempered chains need as many blocks as temperatures, and a base bias");
+                check(o.offset.size() == o.scale.size() &&
+                          (o.offset.empty() || (int64_t(o.offset.size()) == r.visibles && !r.visible.binary())),
+                      "offset and scale need a number for each visible unit, of a layer that is not binary");
                 check(!o.persistent || r.chains.count() > 0, "persistent training needs chains");
                 check(!o.persistent || !r.visible.has(Unit::multinomial) || r.chain_totals.size() == r.chains.count(),
                       "chains of counts need totals");

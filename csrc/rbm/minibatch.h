@@ -8,6 +8,7 @@
 
 #include "array.h"
 #include "kernels/batch/op.h"
+#include "kernels/elementwise/op.h"
 #include "kernels/layout/op.h"
 #include "rbm/rbm.h"
 #include "registry.h"
@@ -17,7 +18,9 @@ namespace unsupfast {
 template <class T>
 class Minibatch {
   public:
-    Minibatch(const Layer& layer, int64_t max_rows, DType dtype, Device device)
+    // offset and scale: of TrainOptions.
+    Minibatch(const Layer& layer, int64_t max_rows, DType dtype, Device device, const std::vector<double>& offset,
+              const std::vector<double>& scale)
         : visibles_(layer.size()),
           words_(bit_words(visibles_)),
           max_rows_(max_rows),
@@ -26,6 +29,8 @@ class Minibatch {
           device_(device) {
         if (binary_units_) bits_ = words(max_rows * words_, device);
         if (!binary_units_ || device.is_gpu()) dense_ = Array(dtype, max_rows * visibles_, device);
+        offset_ = on_device(offset);
+        scale_ = on_device(scale);
     }
 
     // The rows and their order lie on the machine's device.
@@ -44,6 +49,7 @@ class Minibatch {
             form_ = Form::dense;
             dense_.reserve(dtype_, max_rows_ * visibles_);
             for (int64_t b = 0; b < count; ++b) copy_row(rows, order[b], dense_.as<T>() + b * visibles_);
+            standardise();
         }
     }
 
@@ -118,9 +124,36 @@ class Minibatch {
                 device_);
             x = {dense_.data(), visibles_, 1};
             order = nullptr;
+            standardise();
         }
         if (form_ == Form::bits)
             run(PackBits{count_, visibles_, x.data, x.row_stride, order, bits(0), nullptr, dtype_}, device_);
+    }
+
+    Array on_device(const std::vector<double>& values) const {
+        if (values.empty()) return {};
+        const std::vector<T> rounded(values.begin(), values.end());
+        Array made(dtype_, int64_t(values.size()), device_);
+        copy_memory(device_, made.data(), {}, rounded.data(), made.bytes());
+        return made;
+    }
+
+    void standardise() {
+        if (!offset_) return;
+        Elementwise p{};
+        p.extent[0] = p.extent[1] = 1;
+        p.extent[2] = count_;
+        p.extent[3] = visibles_;
+        p.a = p.y = dense_.data();
+        p.a_stride[2] = visibles_;
+        p.a_stride[3] = p.b_stride[3] = 1;
+        p.dtype = dtype_;
+        p.f = Elementary::sub;
+        p.b = offset_.data();
+        run(p, device_);
+        p.f = Elementary::div;
+        p.b = scale_.data();
+        run(p, device_);
     }
 
     // False if a value is neither 0 nor 1.
@@ -183,6 +216,7 @@ class Minibatch {
     Form form_ = Form::dense;
     Array bits_, turned_bits_;  // 32-bit words
     Array dense_;
+    Array offset_, scale_;  // a number a visible unit; empty: 0 and 1
     std::vector<int64_t> indptr_, turned_indptr_;
     std::vector<int32_t> indices_, turned_indices_;
     std::vector<T> values_, turned_values_;

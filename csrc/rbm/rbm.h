@@ -57,6 +57,8 @@ struct TrainOptions {
     // Inverse temperatures of tempered chains, rising to 1: chains come in as many blocks. Empty: plain chains.
     std::vector<double> temperatures;
     std::vector<double> base_bias;  // visible bias at inverse temperature 0
+    // Rows of data x are taken as (x - offset) / scale, a number a visible unit each; empty: as they are.
+    std::vector<double> offset, scale;
     // Whether the chains of a mini-batch weigh together what its rows do; otherwise a chain weighs what a row does.
     bool balanced = true;
     // Of a classification RBM: weights of log p(label | rest) and of log p(rest, label) where a label is known, and of

@@ -48,7 +48,7 @@ class Training {
           counts(r.visible.has(Unit::multinomial)),
           rank(o.centering || o.sparsity_target >= 0),
           staged(o.adam || o.clip_norm > 0),
-          batch(r.visible, max_batch + K + model_rows, r.dtype, r.device),
+          batch(r.visible, max_batch + K + model_rows, r.dtype, r.device, o.offset, o.scale),
           weights_of_rows(size_t(max_batch + K + model_rows)),
           activities(array((max_batch + K + model_rows) * H)),
           contrast(array(max_batch + K + model_rows)),

@@ -136,10 +136,11 @@ def _layers(model: Any, layer: Any) -> list[nn.Dense]:
 
 def _dense(rbm: Any, inputs: int) -> nn.Dense:
     """Recognition by a machine, of its first visible units: labels may be beside them."""
-    from .models._rbm_core import recognition_weights
+    from .models._rbm_core import recognition_parameters
 
-    weights = recognition_weights(rbm)[:inputs]
+    weights, bias = recognition_parameters(rbm)
+    weights = weights[:inputs]
     dense = nn.Dense(inputs, weights.shape[1], activation="sigmoid", dtype=weights.dtype)
     dense.weight = weights
-    dense.bias.data[...] = rbm.intercept_hidden_
+    dense.bias.data[...] = bias
     return dense

@@ -10,6 +10,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -208,6 +209,7 @@ def annealed_log_partition(
     n_temperatures: int,
     dtype: np.dtype,
     rng: np.random.Generator,
+    enter: Callable[[NDArray[Any]], NDArray[Any]] = lambda v: v,
 ) -> Estimate:
     """Log Z by annealed importance sampling [1]_, or in reverse from samples of the model [2]_.
 
@@ -215,11 +217,15 @@ def annealed_log_partition(
     ----------
     core : unsupfast._core.Rbm
         The compiled machine with the same parameters.
+    machine : Machine
+        In units of the data, in which `start` is too.
     start : ndarray of shape (n_chains, n_visible) or None
         Reverse only: samples of the model. The estimate is a stochastic upper bound only as far as
         they are.
     base_bias : ndarray of shape (n_visible,)
         Visible bias of the base-rate machine.
+    enter : callable
+        From the data's units to those of `core`.
     """
     betas = np.linspace(0.0, 1.0, n_temperatures + 1)
     base = machine.base_log_partition(base_bias)
@@ -229,7 +235,10 @@ def annealed_log_partition(
         start = machine.sample_base(n_chains, base_bias, rng)
     assert start is not None
     log_weights, _ = core.anneal(
-        np.ascontiguousarray(start, dtype), betas, base_bias.astype(dtype), int(rng.integers(2**63))
+        np.ascontiguousarray(enter(start), dtype),
+        betas,
+        base_bias.astype(dtype),
+        int(rng.integers(2**63)),
     )
     value, (low, high) = _log_mean_exp_interval(log_weights, rng)
     if reverse:

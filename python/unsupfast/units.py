@@ -153,9 +153,21 @@ class Spin(_Single):
 
 @dataclass(frozen=True)
 class Gaussian(Unit):
-    """A real number. Visible ones have a variance of their own, hidden ones variance 1."""
+    """A real number. Visible ones have a variance of their own, hidden ones variance 1.
 
+    Parameters
+    ----------
+    standardize : bool, default=True
+        Whether a machine learns mean and scale of the data of visible units first, and trains on
+        standardised values. Data, samples, and densities are in the data's own units either way.
+    """
+
+    standardize: bool = True
     kind = "gaussian"
+
+    def __post_init__(self):
+        if not isinstance(self.standardize, (bool, np.bool_)):
+            raise TypeError(f"standardize is {self.standardize!r}; expected True or False")
 
     def log_partition(self, x, shape=_NO_SHAPE, totals=1):
         return (0.5 * x**2 + _HALF_LOG_2PI).sum(axis=1)
@@ -443,6 +455,13 @@ class Layer:
         found = np.zeros(self.size, bool)
         for unit, s in self.parts:
             found[s] = unit.kind == kind
+        return found
+
+    def standardized(self) -> NDArray[np.bool_]:
+        """Which units, of a visible layer, take standardised values."""
+        found = np.zeros(self.size, bool)
+        for unit, s in self.parts:
+            found[s] = isinstance(unit, Gaussian) and unit.standardize
         return found
 
     def check(self, X: Any, name: str) -> None:

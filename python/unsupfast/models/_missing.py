@@ -98,12 +98,14 @@ class Missing:
             rows = self.rows[start : start + _BLOCK_ROWS]
             held = (~self.mask[start : start + _BLOCK_ROWS]).astype(np.uint8)
             seed = int(np.random.default_rng([model._seed, 8, epoch, start]).integers(2**63))
-            self.X[rows], _ = core.gibbs(np.ascontiguousarray(self.X[rows]), _STEPS, held, seed)
+            self.X[rows], _ = model._gibbs_from(core, self.X[rows], _STEPS, held, seed)
         model._imputed = self.X[self.rows][self.mask]
 
     def means(self, model: Any, steps: int, burn_in: int, seed: int) -> np.ndarray:
         """X with the missing values' means given the observed ones, over Gibbs steps."""
-        self._average(model, steps, burn_in, seed, self.X, lambda core, v, mean: mean)
+        mean = np.empty_like(self.X)
+        self._average(model, steps, burn_in, seed, mean, lambda core, v, mean: mean)
+        self._fill(mean[self.rows][self.mask])
         return self.X
 
     def hidden_means(self, model: Any, steps: int, burn_in: int, seed: int) -> np.ndarray:
@@ -115,7 +117,7 @@ class Missing:
             burn_in,
             seed,
             H,
-            lambda core, v, mean: core.hidden_given_visible(v, "mean"),
+            lambda core, v, mean: core.hidden_given_visible(model._enter(v), "mean"),
         )
         return H
 
@@ -128,10 +130,10 @@ class Missing:
         for start in range(0, len(self.rows), _BLOCK_ROWS):
             rows = self.rows[start : start + _BLOCK_ROWS]
             held = (~self.mask[start : start + _BLOCK_ROWS]).astype(np.uint8)
-            v, _ = core.gibbs(np.ascontiguousarray(self.X[rows]), burn_in, held, seed)
+            v, _ = model._gibbs_from(core, self.X[rows], burn_in, held, seed)
             total = 0.0
             for step in range(1, steps + 1):
-                v, mean = core.gibbs(v, 1, held, (seed + start + step) % 2**64)
+                v, mean = model._gibbs_from(core, v, 1, held, (seed + start + step) % 2**64)
                 total = total + of(core, v, mean).astype(np.float64)
             out[rows] = total / steps
 

@@ -16,13 +16,15 @@ from ..likelihood import Machine
 from ..units import Layer
 from ._device import choose_gpu
 from ._plain import from_plain, parameters_of
+from ._standard import in_units_of_data
 
 __all__ = [
     "RBMCore",
     "checked_states",
     "clamped",
     "concatenated",
-    "recognition_weights",
+    "generative_parameters",
+    "recognition_parameters",
     "seed_from",
 ]
 
@@ -66,6 +68,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     intercept_hidden_: np.ndarray
     intercept_visible_: np.ndarray
     log_variance_: np.ndarray
+    offset_: np.ndarray
+    scale_: np.ndarray
     shape_hidden_: np.ndarray
     shape_visible_: np.ndarray
     h_samples_: np.ndarray
@@ -184,13 +188,48 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _by_chunks(self, X, function) -> np.ndarray:
         core = self._synced_core()
-        return concatenated(X, lambda part: function(core, self._rows(part)))
+        return concatenated(X, lambda part: function(core, part))
+
+    # ------------------------------------------------------------------ units of the data
+
+    @property
+    def _is_scaled(self) -> bool:
+        """Whether the machine's visible values are other than the data's."""
+        return bool(self.offset_.any() or (self.scale_ != 1).any())
+
+    def _enter(self, v) -> Any:
+        """Rows of data as the machine sees them; of sparse ones, dense ones where they differ."""
+        if not self._is_scaled:
+            return v
+        if sp.issparse(v):
+            v = v.toarray()
+        return (np.asarray(v, self.components_.dtype) - self.offset_) / self.scale_
+
+    def _leave(self, v: np.ndarray) -> np.ndarray:
+        """Visible values of the machine in units of the data."""
+        return self.offset_ + self.scale_ * v if self._is_scaled else v
+
+    def _gibbs_from(
+        self, core, v: np.ndarray, steps: int, held: np.ndarray | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """States and conditional means after Gibbs steps from v; those held are v's."""
+        states, means = core.gibbs(np.ascontiguousarray(self._enter(v)), steps, held, seed)
+        if not self._is_scaled:
+            return states, means
+        states, means = self._leave(states), self._leave(means)
+        if held is None:
+            return states, means
+        return np.where(held, v, states), np.where(held, v, means)
 
     # ------------------------------------------------------------------ the layers
 
     def _mean_hiddens(self, v):
         """P(h=1|v) of shape (n_samples, n_components), or (n_components,) for one row."""
-        return _rowwise(v, lambda X: self._by_chunks(X, _hidden("mean")))
+        return _rowwise(v, lambda X: self._by_chunks(X, self._hidden("mean")))
+
+    def _hidden(self, what: str):
+        """A function of chunks of rows of data: the mean or the log-partition of the hiddens."""
+        return lambda core, part: core.hidden_given_visible(self._rows(self._enter(part)), what)
 
     def _mean_visibles(self, h):
         """The mean of the visible layer given h, of shape (n_samples, n_features).
@@ -200,7 +239,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return _rowwise(
             h,
             lambda H: self._by_chunks(
-                H, lambda core, rows: core.visible_given_hidden(rows, "mean")
+                H,
+                lambda core, part: self._leave(core.visible_given_hidden(self._rows(part), "mean")),
             ),
         )
 
@@ -208,7 +248,10 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """States drawn from P(h|v) with a NumPy RandomState: Boolean where units are Bernoulli."""
         seed = seed_from(rng)
         h = _rowwise(
-            v, lambda X: self._synced_core().hidden_given_visible(self._rows(X), "sample", seed)
+            v,
+            lambda X: self._synced_core().hidden_given_visible(
+                self._rows(self._enter(X)), "sample", seed
+            ),
         )
         return h > 0.5 if self._hidden_layer.is_all("bernoulli") else h
 
@@ -221,7 +264,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 self._rows(H), "sample", seed, totals
             ),
         )
-        return v > 0.5 if self._visible_layer.is_all("bernoulli") else v
+        return v > 0.5 if self._visible_layer.is_all("bernoulli") else self._leave(v)
 
     def _totals(self, v) -> Any:
         """What the counts of each row add up to, for the compiled code; None without counts."""
@@ -232,7 +275,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _free_energy(self, v):
         """F(v) = -log sum_h exp(-E(v, h)), of shape (n_samples,)."""
-        log_z = self._by_chunks(v, _hidden("log_partition"))
+        log_z = self._by_chunks(v, self._hidden("log_partition"))
         if self._visible_layer.is_all("bernoulli"):
             return -safe_sparse_dot(v, self.intercept_visible_) - log_z
         machine = self._machine()
@@ -244,12 +287,12 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return (-concatenated(v, own, _EXACT_ROWS)).astype(log_z.dtype) - log_z
 
     def _machine(self, total: int = 1) -> Machine:
-        """The parameters in float64, as enumeration wants them."""
+        """The parameters in float64 and in units of the data, as enumeration wants them."""
 
         def exact(x):
             return np.asarray(x, np.float64)
 
-        return Machine(
+        machine = Machine(
             exact(self.components_.T),
             exact(self.intercept_visible_),
             exact(self.intercept_hidden_),
@@ -260,13 +303,16 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             exact(self.shape_hidden_),
             total,
         )
+        if self._is_scaled:
+            machine = in_units_of_data(machine, exact(self.offset_), exact(self.scale_))
+        return machine
 
     def _reconstruct(self, X):
         core = self._synced_core()
 
         def both(part):
-            mean = core.hidden_given_visible(self._rows(part), "mean")
-            return core.visible_given_hidden(mean, "mean", 0, self._totals(part))
+            mean = core.hidden_given_visible(self._rows(self._enter(part)), "mean")
+            return self._leave(core.visible_given_hidden(mean, "mean", 0, self._totals(part)))
 
         return concatenated(X, both)
 
@@ -276,7 +322,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         def score(part):
             # The feature to flip is a hash of the row and the seed, not of the row's position:
             # scores do not depend on which other rows are scored with it.
-            log_z = self._by_chunks(part, _hidden("log_partition")).astype(np.float64)
+            log_z = self._by_chunks(part, self._hidden("log_partition")).astype(np.float64)
             mixed = _mix(log_z.view(np.uint64) ^ seed) % part.shape[1]
             return self._flip_likelihood(part, mixed.astype(int))
 
@@ -328,6 +374,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "shape_visible": self.shape_visible_,
             "h_samples": self.h_samples_,
             "data_mean": self._data_mean,
+            "offset": self.offset_,
+            "scale": self.scale_,
         }
         for name, value in (self._optimizer or {}).items():
             tensors[f"optimizer.{name}"] = value
@@ -371,6 +419,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "shape_hidden": (2, hiddens),
             "shape_visible": (2, visibles),
             "data_mean": (visibles,),
+            "offset": (visibles,),
+            "scale": (visibles,),
             "h_samples": (chains, hiddens),
             "chain_totals": (chains,),
             "imputed": tensors["imputed"].shape[:1] if "imputed" in tensors else (0,),
@@ -395,6 +445,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
             if not np.isfinite(tensor).all():
                 raise ValueError(f"tensor {name!r} of the file has values that are not finite")
+        if not (tensors["scale"] > 0).all():
+            raise ValueError("tensor 'scale' of the file has values that are not positive")
         self.components_ = components
         self.intercept_hidden_ = np.array(tensors["intercept_hidden"])
         self.intercept_visible_ = np.array(tensors["intercept_visible"])
@@ -405,6 +457,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._imputed = tensors.get("imputed")
         self.h_samples_ = np.array(tensors["h_samples"])
         self._data_mean = np.array(tensors["data_mean"])
+        self.offset_, self.scale_ = np.array(tensors["offset"]), np.array(tensors["scale"])
         self._optimizer = {
             name: np.array(tensors[f"optimizer.{name}"])
             for name in (*_OPTIMIZER, *_WHEN_NEEDED)
@@ -439,11 +492,22 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def recognition_weights(rbm: RBMCore) -> np.ndarray:
-    """What a row is multiplied with on the way to the hidden units: (n_features, n_hidden)."""
-    if rbm._visible_layer.has("gaussian"):
-        return (rbm.components_ * np.exp(-rbm.log_variance_)).T
-    return rbm.components_.T
+def recognition_parameters(rbm: RBMCore) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (n_features, n_hidden) and biases that turn a row into fields of hidden units."""
+    if not rbm._visible_layer.has("gaussian"):
+        return rbm.components_.T, rbm.intercept_hidden_
+    machine, dtype = rbm._machine(), rbm.components_.dtype
+    precision = np.where(machine.visible.mask("gaussian"), np.exp(-machine.log_variance), 1)
+    weights = (machine.weights * precision[:, None]).astype(dtype)
+    return weights, machine.hidden_bias.astype(dtype)
+
+
+def generative_parameters(rbm: RBMCore) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (n_hidden, n_features) and biases that turn hidden units into fields of a row."""
+    if not rbm._is_scaled:
+        return rbm.components_, rbm.intercept_visible_
+    machine, dtype = rbm._machine(), rbm.components_.dtype
+    return machine.weights.T.astype(dtype), machine.visible_bias.astype(dtype)
 
 
 def checked_states(x, name: str, dtype, n_units: int):
@@ -498,10 +562,6 @@ def _canonical(X):
         X = X.copy()
         X.sum_duplicates()
     return X
-
-
-def _hidden(what: str):
-    return lambda core, rows: core.hidden_given_visible(rows, what)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..units import Layer
 from ._device import check_device
 from ._missing import Missing
 from ._rbm_core import RBMCore, concatenated, seed_from
+from ._standard import column_scales
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
 
 __all__ = ["RBMTraining", "check_row_weight"]
@@ -201,6 +202,7 @@ class RBMTraining(RBMCore):
         self.intercept_hidden_ = np.zeros(self.n_components, dtype)
         self.intercept_visible_ = np.zeros(n_features, dtype)
         self.log_variance_ = np.zeros(n_features, dtype)
+        self.offset_, self.scale_ = np.zeros(n_features, dtype), np.ones(n_features, dtype)
         self.shape_hidden_ = np.zeros((2, self.n_components), dtype)
         self.shape_visible_ = np.zeros((2, n_features), dtype)
         levels = self.n_temperatures if self.method == "pt" else 1
@@ -239,7 +241,8 @@ class RBMTraining(RBMCore):
         core.swaps = []
         if self._optimizer is None:
             fresh = {name: np.zeros_like(old) for name, old in core.get_state().items()}
-            fresh["visible_offset"] = np.ascontiguousarray(self._data_mean, self.components_.dtype)
+            mean = self._enter(self._data_mean)
+            fresh["visible_offset"] = np.ascontiguousarray(mean, self.components_.dtype)
             self._optimizer = fresh
         core.set_state(self._optimizer)
         return core
@@ -281,6 +284,8 @@ class RBMTraining(RBMCore):
         options.sparsity_target = -1.0 if self.sparsity_target is None else self.sparsity_target
         options.sparsity_cost = self.sparsity_cost
         options.learn_sigma = self.learn_sigma
+        if self._is_scaled:
+            options.offset, options.scale = self.offset_.tolist(), self.scale_.tolist()
         return options
 
     def _train_rows(
@@ -348,8 +353,7 @@ class RBMTraining(RBMCore):
         """Trains on checked rows, which are all units of the visible layer."""
         rng = check_random_state(self.random_state)
         self._initialise(X.shape[1], X.dtype, rng)
-        self._data_mean = self._mean_of(X) if missing is None else missing.mean
-        self._start_totals(X)
+        self._meet(X, missing)
         if self.resume is not None:
             self._resume(self.resume, X.shape[1], X.dtype)
         else:
@@ -406,9 +410,12 @@ class RBMTraining(RBMCore):
             return X, None
         return missing.X, missing
 
-    def _start_totals(self, X) -> None:
-        """Gives chains of counts the lengths of rows of the data."""
+    def _meet(self, X, missing: Missing | None = None) -> None:
+        """Takes over what training needs to know of the data, or of the first of them."""
         layer = self._visible_layer
+        self._data_mean = self._mean_of(X) if missing is None else missing.mean
+        self.offset_, self.scale_ = column_scales(X, layer, missing)
+        # chains of counts get the lengths of rows
         if layer.has("multinomial"):
             rows = np.random.default_rng([self._seed, 6]).integers(X.shape[0], size=self.batch_size)
             # the same at every temperature: chains that exchange states have the same lengths
@@ -500,9 +507,9 @@ class RBMTraining(RBMCore):
         return np.random.default_rng([self._seed, 3]).integers(n_features, size=n_rows)
 
     def _row_errors(self, X) -> np.ndarray:
-        """Mean squared error of each row's reconstruction."""
+        """Mean squared error of each row's reconstruction, columns in units of their scale."""
         dense = X.toarray() if sp.issparse(X) else X
-        return ((self._reconstruct(X) - dense) ** 2).mean(axis=1)
+        return (((self._reconstruct(X) - dense) / self.scale_) ** 2).mean(axis=1)
 
     def _fit_stream(self, batches: Iterable[Any], row_weight):
         for name, value in (
@@ -517,8 +524,7 @@ class RBMTraining(RBMCore):
         head = self._validate(stream.head, reset=True)
         self._check_units(head.shape[1])
         self._initialise(head.shape[1], head.dtype, check_random_state(self.random_state))
-        self._data_mean = _mean_row(head)
-        self._start_totals(head)
+        self._meet(head)
         if self.resume is not None:
             self._resume(self.resume, head.shape[1], head.dtype)
         else:
@@ -561,8 +567,7 @@ class RBMTraining(RBMCore):
         if first:
             self.random_state_ = check_random_state(self.random_state)
             self._initialise(X.shape[1], X.dtype, self.random_state_)
-            self._data_mean = self._mean_of(X)
-            self._start_totals(X)
+            self._meet(X)
         if row_weight is not None:
             row_weight = check_row_weight(row_weight, X, self._dtype)
         before = dict(self.__dict__)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from ..units import Gaussian
 from ._arguments import check_integer, check_option
 from ._greedy import coded, train_layers
-from ._rbm_core import recognition_weights
+from ._rbm_core import generative_parameters, recognition_parameters
 from .rbm import RBM
 
 __all__ = ["check_pretrain", "greedy_layers", "machine"]
@@ -75,12 +76,7 @@ def _shallow_model(model: Any, layer: Any, index: int, seed: int) -> Any:
 def _parameters(shallow: Any) -> tuple[np.ndarray, ...]:
     """Weight, hidden bias, weight of the way back, visible bias."""
     if isinstance(shallow, RBM):
-        return (
-            recognition_weights(shallow),
-            shallow.intercept_hidden_,
-            shallow.components_,
-            shallow.intercept_visible_,
-        )
+        return *recognition_parameters(shallow), *generative_parameters(shallow)
     encoder, decoder = shallow.network_.encoder.layers[0], shallow.network_.decoder.layers[0]
     return encoder.weight, encoder.bias.data, encoder.weight.T, decoder.bias.data
 
@@ -102,7 +98,8 @@ def machine(model: Any, width: int, gaussian: bool) -> RBM:
     return RBM(
         width,
         method="cd",
-        visible="gaussian" if gaussian else "bernoulli",
+        # the network takes its inputs as they are, and units that are always off are no mistake
+        visible=Gaussian(standardize=False) if gaussian else "bernoulli",
         learn_sigma=False,
         learning_rate=_GAUSSIAN_RATE if gaussian else _RBM_RATE,
         momentum=0.5,

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from ..io import register_model
 from ._arguments import check_integer, check_option
 from ._finetune import FineTuned, FineTunedClassifier
-from ._rbm_core import recognition_weights
+from ._rbm_core import recognition_parameters
 from ._unroll import machine
 from .dbn import DBN
 from .rbm import RBM
@@ -139,8 +139,7 @@ class PretrainedByDBN(FineTuned):
             network.set_params(random_state=seed, verbose=self.verbose)
             network.fit(X)
         for layer, rbm in zip(self.network_.encoder.layers, network.layers_, strict=True):
-            layer.weight = recognition_weights(rbm)
-            layer.bias.data[...] = rbm.intercept_hidden_
+            layer.weight, layer.bias.data[...] = recognition_parameters(rbm)
 
 
 class DBNClassifier(PretrainedByDBN, FineTunedClassifier):

@@ -66,8 +66,11 @@ class RBM(RBMTraining):
         Kinds of units; ``units.Softmax(n)`` makes groups of which one is on, ``units.Mixed`` puts
         several kinds into a layer. Bernoulli visibles take values in [0, 1] as probabilities;
         values outside are not refused, as in scikit-learn, but have no probabilistic meaning.
-        Gaussian visibles learn one variance per unit, bounded to [exp(-7), exp(4)]; standardise
-        the data. Word counts ("replicated_softmax") are for visible units.
+        Gaussian visibles take data of any scale, which `fit` standardises by the means and standard
+        deviations of all rows; of an iterable those of its first block, of `partial_fit` those of
+        its first mini-batch (``units.Gaussian(standardize=False)``: as they are). They learn one
+        variance per unit, bounded to [exp(-7), exp(4)]. Results are in the data's units, densities
+        too. Word counts ("replicated_softmax") are for visible units.
     momentum : float, sequence or callable, default=0.0
         In [0, 1).
     weight_decay, l1 : float, default=0.0
@@ -115,6 +118,9 @@ class RBM(RBMTraining):
     intercept_visible_ : ndarray of shape (n_features,)
     log_variance_ : ndarray of shape (n_features,)
         Log variances of Gaussian visibles (zeros for others).
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean and standard deviation that Gaussian visibles are standardised by (0 and 1 for others);
+        weights, visible biases and log variances are those of ``(X - offset_) / scale_``.
     shape_visible_, shape_hidden_ : ndarray of shape (2, n_features) and (2, n_components)
         Gaps and asymmetries of double rectified units (zeros for others).
     h_samples_ : ndarray of shape (batch_size, n_components)
@@ -125,7 +131,7 @@ class RBM(RBMTraining):
     history_ : dict of str to list
         One value per epoch: ``epoch``, ``seconds``, ``pseudo_log_likelihood`` (nats per sample, on
         up to 1000 training rows; Bernoulli or spin visibles) or ``reconstruction_error`` (mean
-        squared; others), and the held-out measures.
+        squared, in units of ``scale_``; others), and the held-out measures.
     n_iter_ : int
         Epochs done.
     n_features_in_ : int
@@ -321,7 +327,8 @@ class RBM(RBMTraining):
         machine = self._machine(total)
         start = machine.sample_base(n_samples, self._base_bias(), generator).astype(self._dtype)
         mask = clamped(clamp, start)
-        states, means = self._synced_core().gibbs(start, steps, mask, seed_from(rng))
+        core = self._synced_core()
+        states, means = self._gibbs_from(core, start, steps, mask, seed_from(rng))
         return means if mean else states
 
     # ------------------------------------------------------------------ likelihood
@@ -456,6 +463,7 @@ class RBM(RBMTraining):
             n_temperatures=n_temperatures,
             dtype=self.components_.dtype,
             rng=generator,
+            enter=self._enter,
         )
 
     def log_likelihood(self, X, method="ais", **options) -> Estimate:
