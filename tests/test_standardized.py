@@ -44,8 +44,16 @@ def fitted(X, visible="gaussian", n=4, **options):
     return uf.RBM(n, visible=visible, **{**OPTIONS, **options}).fit(X)
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "cd", "centering": True}, {"method": "pt"}])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (np.float64, {}),
+        (np.float64, {"method": "cd", "centering": True}),
+        (np.float64, {"method": "pt"}),
+        (np.float32, {}),
+        (np.float32, {"method": "cd", "centering": True}),
+    ],
+)
 def test_data_of_any_scale_train_as_standardised_ones(dtype, options):
     U, X = standard().astype(dtype), scaled().astype(dtype)
     twin, model = fitted(U, AS_THEY_ARE, **options), fitted(X, **options)
