@@ -46,12 +46,21 @@ PAIRS = {
     "mixed-bernoulli": (MIXED, 8, "bernoulli", 3),
     "bernoulli-mixed": ("bernoulli", 5, MIXED, 8),
 }
+DISCRETE = units.Mixed(
+    (
+        (units.Bernoulli(), 2),
+        (units.Softmax(3), 6),
+        (units.Spin(), 1),
+        (units.ReplicatedSoftmax(), 3),
+    )
+)
+MORE = {"discrete-bernoulli": (DISCRETE, 12, "bernoulli", 3)}  # of single tests
 TOTAL = 4  # words of a document
 
 
 def machine(pair, seed=0, **options):
     """An RBM of these units with random parameters, and its exact twin."""
-    visible, n_visible, hidden, n_hidden = PAIRS[pair]
+    visible, n_visible, hidden, n_hidden = {**PAIRS, **MORE}[pair]
     rng = np.random.default_rng([seed, len(pair)])
     model = uf.RBM(n_hidden, visible=visible, hidden=hidden, random_state=seed, **options)
     model._check_units(n_visible)
@@ -292,8 +301,13 @@ def test_updates_follow_the_gradient_of_the_exact_likelihood(pair, centering):
 
 
 def draws(pair, n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    if pair.startswith("counts"):
+        # two topics, beyond the frequencies of words that training starts with
+        topics = np.array([[0.5, 0.4, 0.1, 0], [0, 0.1, 0.3, 0.6]])
+        return rng.multinomial(TOTAL, topics[rng.integers(2, size=n)]).astype(np.float64)
     _, twin = machine(pair, seed=5)
-    return twin.sample_exact(n, np.random.default_rng(seed))
+    return twin.sample_exact(n, rng)
 
 
 @pytest.mark.parametrize("method", ["cd", "pcd"])
@@ -343,6 +357,14 @@ def test_sparse_counts_train_as_dense_ones():
     assert_allclose(sparse.components_, dense.components_, rtol=1e-12)
     assert_allclose(sparse.free_energy(sp.csr_array(X)), dense.free_energy(X), rtol=1e-12)
     assert_allclose(sparse.reconstruct(sp.csr_array(X)).sum(axis=1), X.sum(axis=1))
+
+
+def test_words_start_with_their_frequencies():
+    X = draws("counts-bernoulli", 400)
+    model = uf.RBM(3, visible="replicated_softmax", n_iter=0, random_state=0).fit(X)
+    model.components_[:] = 0
+    share = X.sum(axis=0) / X.sum()
+    assert_allclose(model.inverse_transform(np.zeros((1, 3)))[0], share, rtol=1e-6)
 
 
 def test_documents_of_several_lengths_have_partition_functions_of_their_own():

@@ -89,6 +89,14 @@ class Unit:
         """Number of joint states of n units, and a function of their indices that returns them."""
         raise ValueError(f"{type(self).__name__} units have no states to enumerate")
 
+    def one(self) -> Array:
+        """The states of one variable, a row each: of a unit, or of a group."""
+        raise ValueError(f"{type(self).__name__} units have no states to list")
+
+    def shares(self, y: Array) -> Array:
+        """How much each of those states is what rows of one variable have: 0 or 1, or between."""
+        raise NotImplementedError
+
     def check(self, X: Array, name: str) -> None:
         """Refuses states that units of this kind can't have."""
 
@@ -106,6 +114,14 @@ class _Single(Unit):
             return values[index[:, None] >> np.arange(n) & 1]
 
         return 1 << n, of
+
+    def one(self):
+        return np.array(self.values)[:, None]
+
+    def shares(self, y):
+        low, high = self.values
+        up = (y - low) / (high - low)
+        return np.concatenate([1 - up, up], axis=1)
 
 
 @dataclass(frozen=True)
@@ -311,6 +327,12 @@ class Softmax(Unit):
             return np.eye(self.n_states)[digit].reshape(len(index), n)
 
         return self.n_states**groups, of
+
+    def one(self):
+        return np.eye(self.n_states)
+
+    def shares(self, y):
+        return y
 
     def check(self, X, name):
         sums = self._groups(X).sum(axis=2)

@@ -16,6 +16,7 @@ from ..likelihood import Machine
 from ..units import Layer
 from ._device import choose_gpu
 from ._plain import from_plain, parameters_of
+from ._pseudo_likelihood import Variables
 from ._standard import in_units_of_data
 
 __all__ = [
@@ -320,13 +321,23 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         seed = np.uint64(seed_from(rng))
 
         def score(part):
-            # The feature to flip is a hash of the row and the seed, not of the row's position:
-            # scores do not depend on which other rows are scored with it.
+            # The variable is a hash of the row and the seed, not of the row's position: scores do
+            # not depend on which other rows are scored with it.
             log_z = self._by_chunks(part, self._hidden("log_partition")).astype(np.float64)
-            mixed = _mix(log_z.view(np.uint64) ^ seed) % part.shape[1]
-            return self._flip_likelihood(part, mixed.astype(int))
+            return self._likelihood_of(part, _mix(log_z.view(np.uint64) ^ seed))
 
         return concatenated(v, score)
+
+    def _likelihood_of(self, v, draw: np.ndarray) -> np.ndarray:
+        """The pseudo-likelihood by one variable of each row: `draw` modulo their number."""
+        if self._flips():
+            return self._flip_likelihood(v, (draw % v.shape[1]).astype(int))
+        variables = Variables(self)
+        return concatenated(
+            np.arange(v.shape[0]),
+            lambda rows: variables.likelihood_of(v[rows[0] : rows[-1] + 1], draw[rows]),
+            _EXACT_ROWS,
+        )
 
     def _flip_likelihood(self, v, feature: np.ndarray) -> np.ndarray:
         """n_features log p(v_i | all others) for the feature i given for each row."""
@@ -343,6 +354,8 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return -v.shape[1] * np.logaddexp(0, -difference)
 
     def _exact_pseudo_likelihood(self, v) -> np.ndarray:
+        if not self._flips():
+            return concatenated(v, Variables(self).likelihood, _EXACT_ROWS)
         v = v.toarray() if sp.issparse(v) else np.array(v)
         one = 1 if self._visible_layer.is_all("bernoulli") else 0
         energy, total = self._free_energy(v), np.zeros(len(v))
@@ -353,6 +366,10 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return total
 
     def _has_pseudo_likelihood(self) -> bool:
+        """Whether visible units have finitely many states."""
+        return self._visible_layer.discrete
+
+    def _flips(self) -> bool:
         """Whether visible units flip between two states: all Bernoulli or all spins."""
         layer = self._visible_layer
         return layer.is_all("bernoulli") or layer.is_all("spin")

@@ -18,6 +18,7 @@ from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_val
 from ..units import Layer
 from ._device import check_device
 from ._missing import Missing
+from ._pseudo_likelihood import Variables
 from ._rbm_core import RBMCore, concatenated, seed_from
 from ._standard import column_scales
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
@@ -26,6 +27,7 @@ __all__ = ["RBMTraining", "check_row_weight"]
 
 # Rows that the measures of the history are taken on.
 _MONITOR_ROWS = 1000
+_MONITOR_STATES = 200_000
 _MAX_GIBBS_STEPS = 1_000_000
 _CHECKED_EPOCHS = 10_000
 _FIRST_MOMENT = 0.9  # Adam's, where momentum is not given
@@ -415,6 +417,10 @@ class RBMTraining(RBMCore):
         layer = self._visible_layer
         self._data_mean = self._mean_of(X) if missing is None else missing.mean
         self.offset_, self.scale_ = column_scales(X, layer, missing)
+        # words start with their frequencies, which all hidden units would have to learn otherwise
+        field = layer.field_of_mean(self._data_mean.astype(np.float64))
+        of_words = layer.mask("multinomial")
+        self.intercept_visible_[of_words] = field[of_words]
         # chains of counts get the lengths of rows
         if layer.has("multinomial"):
             rows = np.random.default_rng([self._seed, 6]).integers(X.shape[0], size=self.batch_size)
@@ -483,12 +489,12 @@ class RBMTraining(RBMCore):
 
     def _validate_rows(self, X, rows) -> tuple[float, float]:
         """Mean free energy and score of rows of X, of which a bounded number is in memory."""
-        feature = self._flipped_features(len(rows), X.shape[1])
+        draw = self._drawn_variables(len(rows), X.shape[1])
 
         def both(positions: np.ndarray) -> np.ndarray:
             part = X[rows[positions]]
             if self._has_pseudo_likelihood():
-                score = self._flip_likelihood(part, feature[positions])
+                score = self._likelihood_of(part, draw[positions])
             else:
                 score = -self._row_errors(part)
             return np.stack([self._free_energy(part), score], axis=1)
@@ -500,11 +506,14 @@ class RBMTraining(RBMCore):
         return X[rows[:_MONITOR_ROWS]]
 
     def _monitored_likelihood(self, X) -> float:
-        return float(self._flip_likelihood(X, self._flipped_features(*X.shape)).mean())
+        if not self._flips():  # a word has thousands of states
+            X = X[: max(1, _MONITOR_STATES // Variables(self).most_states)]
+        return float(self._likelihood_of(X, self._drawn_variables(*X.shape)).mean())
 
-    def _flipped_features(self, n_rows: int, n_features: int) -> np.ndarray:
-        # Every epoch flips the same features: what changes is the model, not the draw.
-        return np.random.default_rng([self._seed, 3]).integers(n_features, size=n_rows)
+    def _drawn_variables(self, n_rows: int, n_features: int) -> np.ndarray:
+        # Every epoch takes the same variables: what changes is the model, not the draw.
+        high = n_features if self._flips() else 2**63
+        return np.random.default_rng([self._seed, 3]).integers(high, size=n_rows)
 
     def _row_errors(self, X) -> np.ndarray:
         """Mean squared error of each row's reconstruction, columns in units of their scale."""

@@ -70,7 +70,8 @@ class RBM(RBMTraining):
         deviations of all rows; of an iterable those of its first block, of `partial_fit` those of
         its first mini-batch (``units.Gaussian(standardize=False)``: as they are). They learn one
         variance per unit, bounded to [exp(-7), exp(4)]. Results are in the data's units, densities
-        too. Word counts ("replicated_softmax") are for visible units.
+        too. Word counts ("replicated_softmax") are for visible units, whose biases start at the log
+        frequencies of the words.
     momentum : float, sequence or callable, default=0.0
         In [0, 1).
     weight_decay, l1 : float, default=0.0
@@ -130,8 +131,9 @@ class RBM(RBMTraining):
         were made in the last epoch.
     history_ : dict of str to list
         One value per epoch: ``epoch``, ``seconds``, ``pseudo_log_likelihood`` (nats per sample, on
-        up to 1000 training rows; Bernoulli or spin visibles) or ``reconstruction_error`` (mean
-        squared, in units of ``scale_``; others), and the held-out measures.
+        up to 1000 training rows; where visible units have finitely many states) or
+        ``reconstruction_error`` (mean squared, in units of ``scale_``; others), and the held-out
+        measures.
     n_iter_ : int
         Epochs done.
     n_features_in_ : int
@@ -336,14 +338,16 @@ class RBM(RBMTraining):
     def score_samples(self, X):
         """A score of each row that is larger for rows more like the training data.
 
-        Bernoulli or spin visibles: the stochastic pseudo-likelihood, with one feature of the row
-        flipped, as in scikit-learn; which one depends on the row and on ``random_state``. Others:
-        minus the free energy, that is the log density up to log Z.
+        Visible units of finitely many states: the stochastic pseudo-likelihood, by one variable of
+        the row given all others (a unit, a group of which one is on, or a word), times their
+        number, as scikit-learn flips one feature; which one depends on the row and on
+        ``random_state``. Layers with real numbers: minus the free energy, that is the log density
+        up to log Z.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Binary values for Bernoulli visibles, -1 and 1 for spins.
+            States that the visible units have; binary values for Bernoulli ones.
 
         Returns
         -------
@@ -359,17 +363,26 @@ class RBM(RBMTraining):
     def pseudo_log_likelihood(self, X, *, exact=False) -> float:
         """Mean pseudo-log-likelihood, nats per sample.
 
+        The sum over the variables of a row, which are units, groups of which one is on, and words,
+        of the log probability of each given all others.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         exact : bool, default=False
-            Flip every feature of every row (n_features passes) instead of one drawn at random.
+            Take every variable of every row (a pass each) instead of one drawn at random.
+
+        Raises
+        ------
+        ValueError
+            If visible units are real numbers, whose density given all others has no closed form.
         """
         check_is_fitted(self)
         if not self._has_pseudo_likelihood():
             raise ValueError(
-                "pseudo_log_likelihood needs visible='bernoulli' or 'spin'; this model has "
-                f"{self.visible!r}"
+                "pseudo_log_likelihood needs visible units with finitely many states, but visible "
+                f"is {self.visible!r}: the density of a real number given all others has no closed "
+                "form; use log_likelihood"
             )
         if not exact:
             return float(self.score_samples(X).mean())
