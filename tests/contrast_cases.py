@@ -158,7 +158,33 @@ def weigh_case(rows, n, sign, factor, bits=False):
     )
 
 
+def selective_case(rows, n, target, cost, ties=False):
+    def make(rng, dtype):
+        drawn = rng.integers(0, 3, (rows, n)) / 2 if ties else rng.random((rows, n))
+        return {"activities": drawn.astype(dtype)}
+
+    def run(inputs, _):
+        return {"activities": _core.selective_targets(**inputs, target=target, cost=cost)}
+
+    def reference(inputs, name):
+        h = exact(inputs)["activities"]
+        in_row = h.argsort(axis=1, kind="stable").argsort(axis=1)
+        in_column = in_row.argsort(axis=0, kind="stable").argsort(axis=0)
+        exponent = 1 / target - 1
+        share = (in_column + 0.5) / max(rows, 1)
+        value = (1 - cost) * h + cost * share**exponent
+        # the logarithm's rounding is multiplied by the exponent
+        bound = 8 * roundoff(name) * (np.abs(h) + share**exponent * (2 + exponent * -np.log(share)))
+        return {"activities": (value, bound + 1e-37)}
+
+    name = f"{rows}x{n}-{target}-{cost}" + "-ties" * ties
+    return Case("SelectiveTargets", name, make, run, reference, EXACT)
+
+
 def contrast_cases():
+    for rows, n in ((1, 1), (0, 5), (1, 33), (17, 1), (15, 16), (33, 65), (130, 300)):
+        yield selective_case(rows, n, 0.1, 0.25)
+        yield selective_case(rows, n, 0.5, 1.0, ties=True)
     for V, H in ((1, 1), (33, 7), (5, 130), (300, 200)):
         yield gradient_case(V, H)
         yield gradient_case(V, H, precision=True)

@@ -45,7 +45,7 @@ OPS = sorted(_core.catalogue())
 # them, or are made of other operations.
 PLAIN = {
     "ClassShares", "ContrastGradient", "GibbsChain", "MomentumStep", "ShapeGradient", "Tally",
-    "VarianceGradient", "Variances", "WeighAnnealed",
+    "Variances", "WeighAnnealed",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def both(X, *, same=1e-4, float64=True, chains=0.0, **arguments):
         {"method": "pcd", "k": 2, "centering": True},
         {"method": "pcd", "sparsity_target": 0.1, "sparsity_cost": 0.1},
         {"method": "cd", "centering": True, "sparsity_target": 0.1, "momentum": 0.9},
+        {"method": "cd", "selectivity_target": 0.1},
         {"method": "pcd", "optimizer": "adam", "learning_rate": 0.01},
         {"method": "cd", "clip_norm": 0.5, "max_norm": 1.0},
         {"method": "fpcd", "learning_rate": 0.01},

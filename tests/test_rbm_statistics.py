@@ -943,6 +943,61 @@ def test_sparsity_target_is_reached():
     assert np.abs(plain.transform(X).mean(0) - 0.1).max() > 0.2
 
 
+def ranked(h, axis):
+    return h.argsort(axis=axis, kind="stable").argsort(axis=axis)
+
+
+def test_selective_activities_stand_for_those_of_the_data():
+    """The update differs by the targets' part of the data's side, and by nothing else."""
+    exact, rate, target, cost = Exact(11, 7, seed=31), 1e-3, 0.2, 0.3
+    X = random_binary(12, 11, 9)
+
+    def after(**options):
+        model = exact.install(uf.RBM(learning_rate=rate, method="pcd", **options))
+        model._data_mean = X.mean(0)
+        return model.partial_fit(X)
+
+    plain, biased = after(), after(selectivity_target=target, selectivity_cost=cost)
+    h = exact.hidden_mean(X)
+    wanted = ((ranked(ranked(h, 1), 0) + 0.5) / 12) ** (1 / target - 1)
+    pull = rate * cost * (wanted - h)
+    assert_allclose(biased.components_ - plain.components_, pull.T @ X / 12, atol=1e-14)
+    difference = biased.intercept_hidden_ - plain.intercept_hidden_
+    assert_allclose(difference, pull.mean(0), atol=1e-14)
+    assert_array_equal(biased.intercept_visible_, plain.intercept_visible_)
+
+
+def test_units_become_selective_and_rows_sparse():
+    """Few rows excite a unit, and few units a row: a target of the mean alone gives the first."""
+    rng = np.random.default_rng(3)
+    parts = random_binary(8, 20, 8)  # rows are mixtures of these
+    X = np.maximum(parts[rng.integers(8, size=600)], parts[rng.integers(8, size=600)] * 0.2)
+    X = (rng.random(X.shape) < 0.1 + 0.8 * X).astype(float)
+    common = {"n_iter": 40, "batch_size": 100, "random_state": 0, "learning_rate": 0.1,
+              "method": "cd"}  # fmt: skip
+
+    def sparseness(h, axis):
+        """1 - mean^2 / mean of squares: 0 where all are alike, 1 where one is on (E. T. Rolls)."""
+        return (1 - h.mean(axis) ** 2 / (h**2).mean(axis)).mean()
+
+    plain = uf.RBM(30, **common).fit(X).transform(X)
+    by_mean = uf.RBM(30, sparsity_target=0.1, sparsity_cost=0.5, **common).fit(X).transform(X)
+    both = {
+        cost: uf.RBM(30, selectivity_target=0.1, selectivity_cost=cost, **common)
+        .fit(X)
+        .transform(X)
+        for cost in (0.2, 0.6)
+    }
+    assert by_mean.mean() < plain.mean() - 0.05
+    assert sparseness(by_mean, 0) > sparseness(plain, 0) + 0.05
+    for axis in (0, 1):
+        found = [sparseness(h, axis) for h in (plain, both[0.2], both[0.6])]
+        assert found[0] + 0.05 < found[1] < found[2]
+    assert both[0.6].mean() == pytest.approx(0.1, abs=0.05)
+    # and almost every row still excites some unit
+    assert (both[0.6].max(axis=1) > 0.2).mean() > 0.9
+
+
 @pytest.mark.parametrize("centering", [False, True])
 def test_a_weight_of_two_is_a_row_twice(centering):
     """PCD's model part does not depend on the rows: the same chains, so equal to rounding."""

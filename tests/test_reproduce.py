@@ -43,6 +43,12 @@ RUNS = [
     ("dbn_classifier", "--rows 200 --epochs 1 --pretrain-epochs 1", "dbn-classifier-hinton", True),
     ("classifier_rbm", "--rows 200 --epochs 1 --hidden 20", "classifier-rbm-hybrid", False),
     ("documents", "--rows 1100 --epochs 1", "documents", True),
+    (
+        "replicated_softmax",
+        "--rows 1100 --epochs 1 --codes 5 --likelihood-rows 2 --temperatures 20",
+        "replicated-softmax",
+        True,
+    ),
     ("linear_autoencoder", "--set digits --epochs 2", "linear-autoencoder-digits", False),
 ]
 

@@ -395,6 +395,7 @@ def test_documents_of_several_lengths_have_partition_functions_of_their_own():
             "centering is True.*ReplicatedSoftmax",
         ),
         ({"hidden": "relu", "sparsity_target": 0.1}, ValueError, "sparsity_target.*Bernoulli"),
+        ({"hidden": "spin", "selectivity_target": 0.1}, ValueError, "selectivity_.*Bernoulli"),
         ({"hidden": "spin", "precision": "int16"}, ValueError, "precision.*Bernoulli"),
     ],
 )

@@ -25,8 +25,8 @@ WORDS = 2000
 DEPTHS = (1, 3, 7, 15, 31, 63, 127, 255, 511, 1023)
 
 
-def counts() -> tuple[Any, Any, list[tuple[str, ...]]]:
-    """log(1 + count) of the most frequent words: rows to train on, rows to test on, their topics.
+def counts() -> tuple[Any, Any, list[tuple[str, ...]], np.ndarray]:
+    """Counts of the most frequent words: of rows to train on and to test on; topics; the words.
 
     Documents that have none of the words are left out.
     """
@@ -36,12 +36,13 @@ def counts() -> tuple[Any, Any, list[tuple[str, ...]]]:
     vectorizer = CountVectorizer(
         max_features=WORDS, stop_words="english", token_pattern="[a-z]{2,}", dtype=np.float32
     )
-    X = vectorizer.fit_transform(texts).log1p()
+    X = vectorizer.fit_transform(texts)
     labelled = [(text, topics) for text, topics in zip(*test[:2], strict=True) if topics]
-    Y = vectorizer.transform([text for text, _ in labelled]).log1p()
+    Y = vectorizer.transform([text for text, _ in labelled])
     full = np.ravel(Y.sum(axis=1)) > 0
     kept = [topics for (_, topics), there in zip(labelled, full, strict=True) if there]
-    return X[np.ravel(X.sum(axis=1)) > 0], Y[full], kept
+    words = vectorizer.get_feature_names_out()
+    return X[np.ravel(X.sum(axis=1)) > 0], Y[full], kept, words
 
 
 def relevance(topics: list[tuple[str, ...]]) -> np.ndarray:
@@ -91,10 +92,14 @@ def fit(X: Any, code: int, args: Any, seed: int) -> Any:
 
 
 def draw(scores: dict[str, Any], maps: dict[str, np.ndarray], topics: list[Any]) -> Any:
-    """Precision against recall, and the two maps of documents with one of the commonest topics."""
+    """Precision against recall, and maps of the documents with one of the commonest topics."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(18, 5.5), layout="constrained")
+    n = 1 + len(maps)
+    figure, axes = plt.subplots(
+        1, n, figsize=(6 + 6 * len(maps), 5.5), squeeze=False, layout="constrained"
+    )
+    axes = axes[0]
     for name, score in scores.items():
         axes[0].semilogx(
             score["recall"], score["precision"], "o-",
@@ -123,7 +128,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     args = parser.parse_args()
     report = common.Report("documents", args, {"source": "Hinton and Salakhutdinov 2006, figure 4"})
-    X, Y, topics = (part[: args.rows] for part in counts())
+    X, Y, topics = (part[: args.rows] for part in counts()[:3])
+    X, Y = X.log1p(), Y.log1p()
     relevant = relevance(topics)
     scores: dict[str, Any] = {}
     maps: dict[str, np.ndarray] = {}

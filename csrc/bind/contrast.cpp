@@ -42,6 +42,18 @@ py::dict contrast_gradient(const AnyArray& dv, const AnyArray& dh, const py::obj
     return out;
 }
 
+AnyArray selective_targets(const AnyArray& activities, double target, double cost) {
+    const DType dtype = dtype_of(activities, "activities");
+    const Device device = activities.device();
+    contiguous(activities, "activities", dtype, {-1, -1}, device);
+    check(target > 0 && target < 1 && cost >= 0 && cost <= 1, "target must be in (0, 1), cost in [0, 1]");
+    const int64_t rows = activities.shape(0), n = activities.shape(1);
+    AnyArray out = new_array(dtype, {rows, n}, device), ranks = new_array(dtype, {rows, n}, device);
+    copy_memory(device, out.mutable_data(), device, activities.data(), out.nbytes());
+    run(SelectiveTargets{rows, n, out.mutable_data(), ranks.mutable_data(), target, cost, dtype}, device);
+    return out;
+}
+
 // In place. Returns whether all new values are finite.
 bool momentum_step(const std::vector<std::tuple<AnyArray, AnyArray, AnyArray>>& tensors, double rate, double momentum,
                    double low, double high) {
@@ -137,6 +149,8 @@ void bind_contrast(py::module_& m) {
     m.def("contrast_gradient", &contrast_gradient, "dv"_a, "dh"_a, "precision"_a, "hidden_mean"_a, "visible_offset"_a,
           "hidden_offset"_a, "total"_a, "decay"_a = 0.0, "target"_a = -1.0, "cost"_a = 0.0, "centred"_a = false,
           "Gradients by the biases, and the terms of centring and sparsity, from an update's column sums.");
+    m.def("selective_targets", &selective_targets, "activities"_a, "target"_a, "cost"_a,
+          "Activities of hidden units (a row each), on the way to targets that are sparse and selective.");
     m.def("momentum_step", &momentum_step, "tensors"_a, "rate"_a, "momentum"_a, "low"_a, "high"_a,
           "A step up their gradients for tensors (p, v, g), in place; whether all is finite.");
     m.def("variance_gradient", &variance_gradient, "x"_a, "bias"_a, "contrast"_a, "row_scale"_a, "row_dot"_a, "begin"_a,

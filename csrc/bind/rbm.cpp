@@ -37,6 +37,8 @@ void bind_rbm(py::module_& m) {
         .def_readwrite("centering", &TrainOptions::centering)
         .def_readwrite("sparsity_target", &TrainOptions::sparsity_target)
         .def_readwrite("sparsity_cost", &TrainOptions::sparsity_cost)
+        .def_readwrite("selectivity_target", &TrainOptions::selectivity_target)
+        .def_readwrite("selectivity_cost", &TrainOptions::selectivity_cost)
         .def_readwrite("learn_sigma", &TrainOptions::learn_sigma)
         .def_readwrite("adam", &TrainOptions::adam)
         .def_readwrite("clip_norm", &TrainOptions::clip_norm)

@@ -48,7 +48,8 @@ struct TrainOptions {
     bool persistent = true;
     double learning_rate = 0.1, momentum = 0, l2 = 0, l1 = 0;
     bool centering = false;
-    double sparsity_target = -1, sparsity_cost = 0;  // target < 0: off
+    double sparsity_target = -1, sparsity_cost = 0;        // target < 0: off
+    double selectivity_target = -1, selectivity_cost = 0;  // likewise
     bool learn_sigma = true, learn_shape = true;
     bool adam = false;  // momentum is then the decay of the first moment
     double second_decay = 0.999, eps = 1e-8;

@@ -68,6 +68,7 @@ class Training {
         if (K) prepare_classes(max_batch);
         if (!o.persistent || hidden_dshape) of_data = States(r.hidden, max_batch, r.dtype, r.device);
         if (o.persistent && levels > 1) tempered = States(r.visible, r.chains.count(), r.dtype, r.device);
+        if (o.selectivity_target >= 0) ranks = array(max_batch * H);
         if (o.centering) turned_step = array(panel_elements(r.dtype, H, V));
         if (staged) {
             gradient = array(r.weights_.size());
@@ -98,6 +99,9 @@ class Training {
         r.sum_counts(rows, order, B, totals);
         if (!(K ? class_rows() : data_rows()) || !(C == 0 || model_rows_by_gibbs(go_on))) return false;
         batch.finish(C);
+        if (ranks)
+            run(SelectiveTargets{B, H, activities.data(), ranks.data(), o.selectivity_target, o.selectivity_cost,
+                                 r.dtype});
         bias_gradients();
         weights_and_step();
         r.step += uint64_t(o.k) + 1;
@@ -514,7 +518,7 @@ class Training {
     Array contrast, share;                            // weights of rows: in the gradient; of the data, adding up to 1
     Array visible_contrast, hidden_contrast;          // in gradients by biases, where those are others
     Array dv, dh, dz, visible_dshape, hidden_dshape;  // gradients
-    Array row_scale, row_dot, offset_shift, rank_right, mean_h;
+    Array row_scale, row_dot, offset_shift, rank_right, mean_h, ranks;
     Array flags;      // int32_t for each of kTensors
     States of_data;   // hidden samples, where chains start from the data
     States tempered;  // visible states at every temperature

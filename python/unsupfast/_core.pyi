@@ -70,6 +70,7 @@ __all__: list[str] = [
     "probit",
     "reciprocal",
     "relu",
+    "selective_targets",
     "set_isa",
     "set_num_threads",
     "shape_gradient",
@@ -269,6 +270,14 @@ class TrainOptions:
     def scale(
         self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]
     ) -> None: ...
+    @property
+    def selectivity_cost(self) -> float: ...
+    @selectivity_cost.setter
+    def selectivity_cost(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def selectivity_target(self) -> float: ...
+    @selectivity_target.setter
+    def selectivity_target(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
     def sparsity_cost(self) -> float: ...
     @sparsity_cost.setter
@@ -1053,6 +1062,15 @@ def reciprocal(a: typing.Any) -> typing.Any:
 def relu(a: typing.Any) -> typing.Any:
     """
     Of every element: a < T(0) ? V{} : a
+    """
+
+def selective_targets(
+    activities: numpy.typing.NDArray[typing.Any] | GpuArray,
+    target: typing.SupportsFloat | typing.SupportsIndex,
+    cost: typing.SupportsFloat | typing.SupportsIndex,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    Activities of hidden units (a row each), on the way to targets that are sparse and selective.
     """
 
 def set_isa(name: str) -> None:

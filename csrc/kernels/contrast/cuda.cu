@@ -31,6 +31,17 @@ struct Gradient {
 };
 
 template <class T>
+struct InRow {
+    SelectiveTargets p;
+    __device__ void operator()(int64_t i) const { rank_in_row<T>(p, i / p.n, i % p.n); }
+};
+template <class T>
+struct TowardsTarget {
+    SelectiveTargets p;
+    __device__ void operator()(int64_t i) const { towards_target<T>(p, i / p.n, i % p.n); }
+};
+
+template <class T>
 struct Steps {
     MomentumStep p;
     __device__ void operator()(int64_t i) const {
@@ -75,6 +86,11 @@ void gradient(const ContrastGradient& p, const Launch& launch) {
     each(launch, p.visibles + p.hiddens, Gradient<T>{p});
 }
 template <class T>
+void selective(const SelectiveTargets& p, const Launch& launch) {
+    each(launch, p.rows * p.n, InRow<T>{p});
+    each(launch, p.rows * p.n, TowardsTarget<T>{p});
+}
+template <class T>
 void steps(const MomentumStep& p, const Launch& launch) {
     int64_t n = 0;
     for (int s = 0; s < p.count; ++s) n += p.slices[s].n;
@@ -101,6 +117,7 @@ void weigh(const WeighAnnealed& p, const Launch& launch) {
 }  // namespace cuda
 
 USF_CUDA_KERNEL_BY_DTYPE(ContrastGradient, cuda::gradient)
+USF_CUDA_KERNEL_BY_DTYPE(SelectiveTargets, cuda::selective)
 USF_CUDA_KERNEL_BY_DTYPE(MomentumStep, cuda::steps)
 USF_CUDA_KERNEL_BY_DTYPE(VarianceGradient, cuda::by_variance)
 USF_CUDA_KERNEL_BY_DTYPE(Variances, cuda::of_variances)

@@ -23,6 +23,18 @@ struct ContrastGradient {
     DType dtype;
 };
 
+// Hidden activities (rows x n, in place) on the way to targets that few units of a row and few rows of a unit have:
+//   h = (1 - cost) h + cost ((rank + 1/2) / rows)^(1 / target - 1)
+// whose mean over a unit's rows is about `target`. The rank of a row's activity among those of the unit is taken of its
+// rank among the units of the row, lower indices first among equals. ranks is rows x n too. H. Goh, N. Thome, M. Cord,
+// "Biasing restricted Boltzmann machines to manipulate latent selectivity and sparsity", NIPS 2010 workshop.
+struct SelectiveTargets {
+    int64_t rows, n;
+    void *activities, *ranks;
+    double target, cost;
+    DType dtype;
+};
+
 // Up the gradient, and not past [low, high]; v = momentum v + rate g, p = p + v. p may be null: v alone.
 struct MomentumSlice {
     int64_t n;

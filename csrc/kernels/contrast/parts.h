@@ -26,6 +26,29 @@ USF_HD void contrast_hidden(const ContrastGradient& p, int64_t j) {
     dh += push;
 }
 
+// How many of n numbers, `stride` apart, are before number i: smaller ones, and equal ones of a lower index.
+template <class T>
+USF_HD T rank_among(const T* x, int64_t n, int64_t stride, int64_t i) {
+    T count(0);
+    for (int64_t j = 0; j < n; ++j)
+        if (x[j * stride] < x[i * stride] || (j < i && x[j * stride] == x[i * stride])) count += T(1);
+    return count;
+}
+
+template <class T>
+USF_HD void rank_in_row(const SelectiveTargets& p, int64_t row, int64_t unit) {
+    const T* x = static_cast<const T*>(p.activities) + row * p.n;
+    static_cast<T*>(p.ranks)[row * p.n + unit] = rank_among<T>(x, p.n, 1, unit);
+}
+
+template <class T>
+USF_HD void towards_target(const SelectiveTargets& p, int64_t row, int64_t unit) {
+    const T rank = rank_among<T>(static_cast<const T*>(p.ranks) + unit, p.rows, p.n, row);
+    const T share = (rank + T(0.5)) / T(p.rows), exponent = T(1 / p.target - 1);
+    T& h = static_cast<T*>(p.activities)[row * p.n + unit];
+    h = (T(1) - T(p.cost)) * h + T(p.cost) * T(exp(exponent * log(share)));
+}
+
 // False if the new value is not finite.
 template <class T>
 USF_HD bool momentum_step(const MomentumSlice& s, double rate, double momentum, int64_t i) {

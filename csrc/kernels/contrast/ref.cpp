@@ -1,4 +1,4 @@
-// Plain loops. They are what the CPU runs: next to the products of an update they are nothing.
+// Plain loops. Most are what the CPU runs: next to the products of an update they are nothing.
 #include "kernels/contrast/parts.h"
 
 #include "kernels/gemm/ref.h"
@@ -10,6 +10,14 @@ template <class T>
 void gradient(const ContrastGradient& p) {
     for (int64_t i = 0; i < p.visibles; ++i) contrast_visible<T>(p, i);
     for (int64_t j = 0; j < p.hiddens; ++j) contrast_hidden<T>(p, j);
+}
+
+template <class T>
+void selective(const SelectiveTargets& p) {
+    for (int64_t b = 0; b < p.rows; ++b)
+        for (int64_t j = 0; j < p.n; ++j) rank_in_row<T>(p, b, j);
+    for (int64_t b = 0; b < p.rows; ++b)
+        for (int64_t j = 0; j < p.n; ++j) towards_target<T>(p, b, j);
 }
 
 template <class T>
@@ -46,6 +54,7 @@ void weigh(const WeighAnnealed& p) {
 }  // namespace
 
 USF_REF_BY_DTYPE(ContrastGradient, gradient)
+USF_REF_BY_DTYPE(SelectiveTargets, selective)
 USF_REF_BY_DTYPE(MomentumStep, steps)
 USF_REF_BY_DTYPE(VarianceGradient, by_variance)
 USF_REF_BY_DTYPE(Variances, of_variances)

@@ -54,6 +54,8 @@ class RBMTraining(RBMCore):
     centering: bool
     sparsity_target: float | None
     sparsity_cost: float
+    selectivity_target: float | None
+    selectivity_cost: float
     learn_sigma: bool
     shuffle: bool
     validation_fraction: float | None
@@ -137,8 +139,10 @@ class RBMTraining(RBMCore):
             raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
         for name in ("weight_decay", "l1", "sparsity_cost"):
             real(name, 0)
-        if self.sparsity_target is not None:
-            real("sparsity_target", 0, 1, open_low=True, open_high=True)
+        real("selectivity_cost", 0, 1)
+        for name in ("sparsity_target", "selectivity_target"):
+            if getattr(self, name) is not None:
+                real(name, 0, 1, open_low=True, open_high=True)
         if self.validation_fraction is not None:
             real("validation_fraction", 0, 1, open_low=True, open_high=True)
         if self.patience is not None:
@@ -184,6 +188,7 @@ class RBMTraining(RBMCore):
             )
         for name, wanted in (
             ("sparsity_target", self.sparsity_target is not None),
+            ("selectivity_target", self.selectivity_target is not None),
             ("precision", self.precision == "int16"),
         ):
             if wanted and not hidden.is_all("bernoulli"):
@@ -285,6 +290,9 @@ class RBMTraining(RBMCore):
         options.centering = self.centering
         options.sparsity_target = -1.0 if self.sparsity_target is None else self.sparsity_target
         options.sparsity_cost = self.sparsity_cost
+        if self.selectivity_target is not None:
+            options.selectivity_target = self.selectivity_target
+            options.selectivity_cost = self.selectivity_cost
         options.learn_sigma = self.learn_sigma
         if self._is_scaled:
             options.offset, options.scale = self.offset_.tolist(), self.scale_.tolist()

@@ -82,6 +82,13 @@ class RBM(RBMTraining):
         Desired mean activity of hidden units, in (0, 1).
     sparsity_cost : float, default=0.1
         Weight of the push towards it.
+    selectivity_target : float or None, default=None
+        Desired mean of hidden activities, in (0, 1), that are selective (a unit answers to few rows)
+        and sparse (a row is answered by few units): in a mini-batch, activities go some way to
+        ``rank ** (1 / selectivity_target - 1)``, by their ranks in (0, 1) among the unit's rows,
+        these taken of ranks among the row's units [6]_. Mini-batches should have many rows.
+    selectivity_cost : float, default=0.1
+        How much of the way, in [0, 1].
     learn_sigma : bool, default=True
         Learn the variances of Gaussian visibles (otherwise they stay 1).
     precision : {"auto", "float32", "float64", "bfloat16", "int16"}, default="auto"
@@ -150,6 +157,8 @@ class RBM(RBMTraining):
            divergence". ICML 2009.
     .. [5] G. Desjardins, A. Courville, Y. Bengio, P. Vincent, O. Delalleau. "Tempered Markov chain
            Monte Carlo for training of restricted Boltzmann machines". AISTATS 2010.
+    .. [6] H. Goh, N. Thome, M. Cord. "Biasing restricted Boltzmann machines to manipulate latent
+           selectivity and sparsity". NIPS workshop on deep learning, 2010.
 
     Examples
     --------
@@ -182,6 +191,8 @@ class RBM(RBMTraining):
         centering=False,
         sparsity_target=None,
         sparsity_cost=0.1,
+        selectivity_target=None,
+        selectivity_cost=0.1,
         learn_sigma=True,
         precision="auto",
         device="auto",
@@ -213,6 +224,8 @@ class RBM(RBMTraining):
         self.centering = centering
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
+        self.selectivity_target = selectivity_target
+        self.selectivity_cost = selectivity_cost
         self.learn_sigma = learn_sigma
         self.precision = precision
         self.device = device
