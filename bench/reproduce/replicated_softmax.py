@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--codes", nargs="+", type=int, default=[50, 128], help="hidden units")
     parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     parser.add_argument("--likelihood-rows", type=int, default=50, help="of the perplexity")
-    parser.add_argument("--chains", type=int, default=100)
+    parser.add_argument("--chains", type=int, default=20)
     parser.add_argument("--temperatures", type=int, default=1000)
     args = parser.parse_args()
     report = common.Report(

@@ -83,8 +83,8 @@ class RBM(RBMTraining):
     sparsity_cost : float, default=0.1
         Weight of the push towards it.
     selectivity_target : float or None, default=None
-        Desired mean of hidden activities, in (0, 1), that are selective (a unit answers to few rows)
-        and sparse (a row is answered by few units): in a mini-batch, activities go some way to
+        Desired mean of hidden activities, in (0, 1), that are selective (few rows excite a unit)
+        and sparse (a row excites few units): in a mini-batch, activities go some way to
         ``rank ** (1 / selectivity_target - 1)``, by their ranks in (0, 1) among the unit's rows,
         these taken of ranks among the row's units [6]_. Mini-batches should have many rows.
     selectivity_cost : float, default=0.1
