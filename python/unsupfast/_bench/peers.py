@@ -3,7 +3,8 @@
 The work is the same for all. With v0 a batch of B binary rows and W, b, c the weights, visible and
 hidden biases, CD-k draws h ~ p(h|v), v ~ p(v|h) k times and steps along
 ``(v0' p(h|v0) - vk' p(h|vk)) / B`` with a constant learning rate, no momentum and no decay.
-The last visible state is a binary sample, as it is in scikit-learn.
+The last visible state is a binary sample, as it is in scikit-learn. With Gaussian visible units of
+variance 1, rows are real numbers and v ~ N(h W' + b, 1).
 
 Each peer gets its fastest honest form: no autograd, preallocated buffers and in-place updates in
 PyTorch; one compiled program with donated buffers in JAX, one call a step or one an epoch; the
@@ -45,6 +46,8 @@ class RBMProblem:
     batch, k : int
         Rows a batch, Gibbs steps an update.
     learning_rate : float
+    gaussian : bool
+        Whether visible units are Gaussian, and rows real numbers.
     """
 
     X: np.ndarray
@@ -54,6 +57,7 @@ class RBMProblem:
     batch: int
     k: int
     learning_rate: float = 0.05
+    gaussian: bool = False
 
     @property
     def flops(self) -> float:
@@ -144,17 +148,13 @@ class _TorchCD:
     def setup(self) -> Callable[[], None]:
         torch = import_torch()
         torch.set_num_threads(self.threads)
+        # Every form is compiled anew; without a reset the limit on recompilations strikes.
+        torch._dynamo.reset()
         p = self.problem
         dtype = torch.float32 if self.precision == "float32" else torch.bfloat16
-        self.W = torch.from_numpy(p.W.copy()).to(self.device)
-        self.b = torch.from_numpy(p.b.copy()).to(self.device)
-        self.c = torch.from_numpy(p.c.copy()).to(self.device)
+        step = self.step(torch, dtype)
         # 0 and 1 are exact in bf16: the data are converted once, not once a step.
         batches = torch.from_numpy(p.X.copy()).to(self.device, dtype).split(p.batch)
-        if self.mode == "eager":
-            step = self._eager(torch, dtype)
-        else:
-            step = self._compiled(torch, dtype)
 
         def call() -> None:
             with torch.no_grad() if self.mode != "eager" else torch.inference_mode():
@@ -168,8 +168,17 @@ class _TorchCD:
     def report(self) -> dict[str, float]:
         return activity(self.problem, self.W.cpu().numpy(), self.c.cpu().numpy())
 
+    def step(self, torch: Any, dtype: Any) -> Callable[[Any], None]:
+        """A function that makes one update with a mini-batch, from the start's parameters."""
+        p = self.problem
+        self.W = torch.from_numpy(p.W.copy()).to(self.device)
+        self.b = torch.from_numpy(p.b.copy()).to(self.device)
+        self.c = torch.from_numpy(p.c.copy()).to(self.device)
+        return (self._eager if self.mode == "eager" else self._compiled)(torch, dtype)
+
     def _eager(self, torch: Any, dtype: Any) -> Callable[[Any], None]:
         W, b, c, k = self.W, self.b, self.c, self.problem.k
+        gaussian = self.problem.gaussian
         n, (visible, hidden) = self.problem.batch, self.problem.W.shape
         scale = self.problem.learning_rate / n
         here = {"dtype": dtype, "device": self.device}
@@ -202,8 +211,11 @@ class _TorchCD:
             p = torch.addmm(ct, v0, Wt, out=h0).sigmoid_()
             for _ in range(k):
                 draw(p, hs)
-                torch.addmm(bt, hs, Wt.t(), out=pv).sigmoid_()
-                draw(pv, vs)
+                if gaussian:
+                    torch.addmm(bt, hs, Wt.t(), out=vs).add_(pv.normal_())
+                else:
+                    torch.addmm(bt, hs, Wt.t(), out=pv).sigmoid_()
+                    draw(pv, vs)
                 p = torch.addmm(ct, vs, Wt, out=hk).sigmoid_()
             if same:
                 W.addmm_(v0.t(), h0, alpha=scale)
@@ -218,7 +230,7 @@ class _TorchCD:
 
     def _compiled(self, torch: Any, dtype: Any) -> Callable[[Any], None]:
         k, scale = self.problem.k, self.problem.learning_rate / self.problem.batch
-        same = dtype == torch.float32
+        same, gaussian = dtype == torch.float32, self.problem.gaussian
         if self.sampler == "bernoulli":
             draw = torch.bernoulli
         else:
@@ -231,7 +243,8 @@ class _TorchCD:
             h0 = torch.addmm(ct, v0, Wt).sigmoid()
             p = h0
             for _ in range(k):
-                vs = draw(torch.addmm(bt, draw(p), Wt.t()).sigmoid())
+                x = torch.addmm(bt, draw(p), Wt.t())
+                vs = x + torch.randn_like(x) if gaussian else draw(x.sigmoid())
                 p = torch.addmm(ct, vs, Wt).sigmoid()
             if same:
                 W.addmm_(v0.t(), h0, alpha=scale)
@@ -241,8 +254,6 @@ class _TorchCD:
             b.add_((v0 - vs).sum(0), alpha=scale)
             c.add_((h0 - p).sum(0), alpha=scale)
 
-        # Every form is compiled anew; without a reset the limit on recompilations strikes.
-        torch._dynamo.reset()
         tuned = "default" if self.device == "cpu" else "max-autotune-no-cudagraphs"
         compiled = torch.compile(step, dynamic=False, fullgraph=True, mode=tuned)
         return lambda v0: compiled(self.W, self.b, self.c, v0)
@@ -284,7 +295,36 @@ class _JaxCD:
             raise _missing("JAX") from error
         p = self.problem
         dtype = jnp.float32 if self.precision == "float32" else jnp.bfloat16
-        k, scale = p.k, p.learning_rate / p.batch
+        one, epoch = self.programs(jax, jnp, dtype)
+        self.carry = self.start(jax, jnp)
+        data = jnp.asarray(p.X.reshape(-1, p.batch, p.X.shape[1]), dtype)
+        if self.mode == "scan":
+
+            def call() -> None:
+                self.carry = epoch(self.carry, data)
+                jax.block_until_ready(self.carry)
+
+        else:
+            batches = [jnp.array(v0) for v0 in data]
+
+            def call() -> None:
+                carry = self.carry
+                for v0 in batches:
+                    carry = one(carry, v0)
+                self.carry = jax.block_until_ready(carry)
+
+        return call
+
+    def start(self, jax: Any, jnp: Any) -> Any:
+        """Parameters and a random key, in memory of their own: programs take it over."""
+        p = self.problem
+        key = jax.random.key(0, impl=self.generator)
+        return jnp.array(p.W), jnp.array(p.b), jnp.array(p.c), key
+
+    def programs(self, jax: Any, jnp: Any, dtype: Any) -> tuple[Any, Any]:
+        """One update as a program, and a pass over stacked mini-batches as one."""
+        k, scale = self.problem.k, self.problem.learning_rate / self.problem.batch
+        gaussian = self.problem.gaussian
 
         def dot(a: Any, b: Any) -> Any:  # "highest": float32 products of float32 on a GPU too
             return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float32)
@@ -299,42 +339,20 @@ class _JaxCD:
             h0 = jax.nn.sigmoid(dot(v0, Wt) + c)
             h = h0
             for i in range(k):
-                vk = draw(keys[2 * i + 1], jax.nn.sigmoid(dot(draw(keys[2 * i], h), Wt.T) + b))
+                x = dot(draw(keys[2 * i], h), Wt.T) + b
+                if gaussian:
+                    vk = (x + jax.random.normal(keys[2 * i + 1], x.shape)).astype(dtype)
+                else:
+                    vk = draw(keys[2 * i + 1], jax.nn.sigmoid(x))
                 h = jax.nn.sigmoid(dot(vk, Wt) + c)
             W = W + scale * (dot(v0.T, h0.astype(dtype)) - dot(vk.T, h.astype(dtype)))
             b = b + scale * (v0.astype(jnp.float32) - vk.astype(jnp.float32)).sum(0)
             c = c + scale * (h0 - h).sum(0)
             return (W, b, c, key), None
 
-        data = jnp.asarray(p.X.reshape(-1, p.batch, p.X.shape[1]), dtype)
-        self.carry = (
-            jnp.array(p.W),
-            jnp.array(p.b),
-            jnp.array(p.c),
-            jax.random.key(0, impl=self.generator),
-        )
-        if self.mode == "scan":
-
-            def epoch(carry: Any, batches: Any) -> Any:
-                return jax.lax.scan(step, carry, batches)[0]
-
-            run = jax.jit(epoch, donate_argnums=0)
-
-            def call() -> None:
-                self.carry = run(self.carry, data)
-                jax.block_until_ready(self.carry)
-
-        else:
-            one = jax.jit(lambda carry, v0: step(carry, v0)[0], donate_argnums=0)
-            batches = [jnp.array(v0) for v0 in data]
-
-            def call() -> None:
-                carry = self.carry
-                for v0 in batches:
-                    carry = one(carry, v0)
-                self.carry = jax.block_until_ready(carry)
-
-        return call
+        one = jax.jit(lambda carry, v0: step(carry, v0)[0], donate_argnums=0)
+        epoch = jax.jit(lambda carry, v: jax.lax.scan(step, carry, v)[0], donate_argnums=0)
+        return one, epoch
 
     def report(self) -> dict[str, float]:
         return activity(self.problem, np.asarray(self.carry[0]), np.asarray(self.carry[2]))

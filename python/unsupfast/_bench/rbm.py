@@ -8,13 +8,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from . import annealing, deep, gpu, harness, peers
+from . import annealing, dbn, deep, gpu, harness, peers
 from .harness import Contender, Result
 from .peers import RBMProblem
 
@@ -34,8 +35,12 @@ def ours_model(problem: RBMProblem, method: str, precision: str, device: str = "
     """Return this package's RBM, standing at the start weights of ``problem``."""
     import unsupfast as uf
 
+    units: dict[str, Any] = {}
+    if problem.gaussian:  # of variance 1, as the peers' are
+        units = {"visible": uf.units.Gaussian(standardize=False), "learn_sigma": False}
     model = uf.RBM(
         problem.W.shape[1],
+        **units,
         method=method,
         k=problem.k,
         batch_size=problem.batch,
@@ -114,8 +119,22 @@ def images(rows: int, seed: int = 0) -> tuple[np.ndarray, str]:
     return X[generator.permutation(len(X))[:rows]], "binarised MNIST"
 
 
+def real_rows(rows: int, features: int = 784, factors: int = 50, seed: int = 0) -> np.ndarray:
+    """Standardised real rows whose columns share factors: for Gaussian visible units."""
+    generator = np.random.default_rng(seed)
+    loadings = generator.standard_normal((factors, features), dtype=np.float32)
+    X = generator.choice(np.array([-1, 1], np.float32), (rows, factors)) @ loadings / factors**0.5
+    X += generator.standard_normal(X.shape, dtype=np.float32)
+    return (X - X.mean(axis=0)) / X.std(axis=0)
+
+
 def start_weights(
-    X: np.ndarray, hidden: int, steps: int = 400, batch: int = 100, seed: int = 0
+    X: np.ndarray,
+    hidden: int,
+    steps: int = 400,
+    batch: int = 100,
+    seed: int = 0,
+    gaussian: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights after a short CD-1 training in NumPy.
 
@@ -124,8 +143,10 @@ def start_weights(
     """
     generator = np.random.default_rng(seed)
     W = generator.normal(0.0, 0.01, (X.shape[1], hidden)).astype(np.float32)
-    mean = np.clip(X.mean(0), 0.005, 0.995)
-    b = np.log(mean / (1.0 - mean)).astype(np.float32)
+    b = np.zeros(X.shape[1], np.float32)
+    if not gaussian:
+        mean = np.clip(X.mean(0), 0.005, 0.995)
+        b = np.log(mean / (1.0 - mean)).astype(np.float32)
     c = np.zeros(hidden, np.float32)
 
     def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -134,11 +155,12 @@ def start_weights(
     def draw(p: np.ndarray) -> np.ndarray:
         return (generator.random(p.shape, dtype=np.float32) < p).astype(np.float32)
 
-    rate = np.float32(0.1 / batch)
+    rate = np.float32((0.001 if gaussian else 0.1) / batch)
     for index in range(steps):
         v0 = X[np.arange(index * batch, (index + 1) * batch) % len(X)]
         h0 = sigmoid(v0 @ W + c)
-        vk = draw(sigmoid(draw(h0) @ W.T + b))
+        x = draw(h0) @ W.T + b
+        vk = x + generator.standard_normal(x.shape, np.float32) if gaussian else draw(sigmoid(x))
         hk = sigmoid(vk @ W + c)
         W += rate * (v0.T @ h0 - vk.T @ hk)
         b += rate * (v0 - vk).sum(0)
@@ -205,8 +227,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what",
         nargs="+",
-        choices=("cd", "pcd", "csr", "large", "ais", "dbm"),
-        help="default: cd pcd csr ais; on a GPU cd large ais; dbm on the CPU",
+        choices=("cd", "pcd", "csr", "large", "ais", "gaussian", "dbn", "dbm"),
+        help="default: cd pcd csr ais gaussian dbn; on a GPU cd large ais; dbm on the CPU",
     )
     parser.add_argument("--k", nargs="+", type=int, default=[1, 10], help="Gibbs steps, for cd")
     parser.add_argument("--batch", nargs="+", type=int, default=[100, 1024], help="for cd")
@@ -238,8 +260,9 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
         options["peak_of"] = gpu.ceiling
     if not args.what:
         on_cpu = args.device == "cpu"
-        args.what = ["cd", "pcd", "csr", "ais"] if on_cpu else ["cd", "large", "ais"]
-    if {"cd", "pcd", "ais", "dbm"} & set(args.what):
+        on_gpu = ["cd", "large", "ais"]
+        args.what = ["cd", "pcd", "csr", "ais", "gaussian", "dbn"] if on_cpu else on_gpu
+    if {"cd", "pcd", "ais", "dbn", "dbm"} & set(args.what):
         X, source = images(10_000)
         start = start_weights(X, HIDDEN)
     if "cd" in args.what:
@@ -247,6 +270,15 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
             for batch in args.batch:
                 problem = _problem(X, start, batch, k, args.device)
                 done(_cd(problem, source, args, threads, options))
+    if "gaussian" in args.what:
+        real = real_rows(10_000)
+        of_real = start_weights(real, HIDDEN, gaussian=True)
+        for batch in args.batch:
+            task = _problem(real, of_real, batch, 1, args.device)
+            problem = replace(task, learning_rate=0.001, gaussian=True)
+            done(_cd(problem, "standardised real rows", args, threads, options))
+    if "dbn" in args.what:
+        done(_dbn(X, source, args, threads, options))
     if "large" in args.what:
         rows = (np.random.default_rng(0).random((16 * 4096, 4096)) < 0.2).astype(np.float32)
         W = np.random.default_rng(1).normal(0, 0.01, (4096, 4096)).astype(np.float32)
@@ -294,7 +326,7 @@ def _cd(
 ) -> Result:
     contenders: list[Contender] = []
     if not args.only_peers:
-        wanted = args.precisions or ("float32", "bfloat16", "int16")
+        wanted = args.precisions or ("float32", "bfloat16", "int16")[: 2 if problem.gaussian else 3]
         contenders += ours_contenders(problem, precisions=tuple(wanted), device=args.device)
     if {"torch", "compile"} & set(args.peers):
         contenders += peers.torch_contenders(
@@ -303,10 +335,33 @@ def _cd(
     if "jax" in args.peers:
         contenders += peers.jax_contenders(problem)
     title = (
-        f"CD-{problem.k}, {'x'.join(map(str, problem.W.shape))}, batch {problem.batch}, {source}"
+        f"CD-{problem.k}, {'x'.join(map(str, problem.W.shape))}, "
+        f"{'Gaussian visibles, ' * problem.gaussian}batch {problem.batch}, {source}"
     )
     result = harness.measure(contenders, title=title, **options)
     result.info.update(_facts(problem, source))
+    return result
+
+
+def _dbn(
+    X: np.ndarray, source: str, args: argparse.Namespace, threads: int, options: dict[str, Any]
+) -> Result:
+    """Pre-training of all layers as a whole, and what of ours is not the training of a layer."""
+    batch = 100
+    layers = dbn.layers(X, batch, LEARNING_RATE)
+    contenders: list[Contender] = []
+    if not args.only_peers:
+        contenders += dbn.ours_contenders(layers, tuple(args.precisions or ("float32",)))
+    if {"torch", "compile"} & set(args.peers):
+        contenders += dbn.torch_contenders(layers, threads, compiled="compile" in args.peers)
+    if "jax" in args.peers:
+        contenders += dbn.jax_contenders(layers)
+    widths = "-".join(map(str, (X.shape[1], *dbn.WIDTHS)))
+    title = f"DBN {widths}, an epoch of CD-1 a layer, batch {batch}, {source}"
+    result = harness.measure(contenders, title=title, **options)
+    result.info.update(
+        {"data": source, "rows": layers[0].X.shape[0], "batch": batch, "flops": dbn.flops(layers)}
+    )
     return result
 
 

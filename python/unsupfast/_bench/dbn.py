@@ -1,0 +1,189 @@
+"""Greedy pre-training of a deep belief network as a whole, beside PyTorch and JAX.
+
+The work is the same for all: layer by layer, one pass of CD-1 over the rows, then the mean
+activities of all rows, on which the next layer is trained. Every call starts from fresh parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .gpu import import_torch
+from .harness import BENCH_HINT, Contender
+from .peers import RBMProblem, _JaxCD, _TorchCD
+
+__all__ = ["WIDTHS", "flops", "jax_contenders", "layers", "ours_contenders", "torch_contenders"]
+
+WIDTHS = (500, 500, 2000)
+
+
+def layers(X: np.ndarray, batch: int, learning_rate: float) -> list[RBMProblem]:
+    """The tasks of the layers; rows of the upper ones are activities of machines below at random.
+
+    Those rows are for what trains the layers by themselves; the others make their own.
+    """
+    generator = np.random.default_rng(0)
+    rows = X[: len(X) // batch * batch]
+    made = []
+    for width in WIDTHS:
+        W = generator.normal(0, 0.01, (rows.shape[1], width)).astype(np.float32)
+        zeros = np.zeros(rows.shape[1], np.float32), np.zeros(width, np.float32)
+        made.append(RBMProblem(np.ascontiguousarray(rows), W, *zeros, batch, 1, learning_rate))
+        rows = 1 / (1 + np.exp(-(rows @ W)))
+    return made
+
+
+def flops(tasks: Sequence[RBMProblem]) -> float:
+    """Floating-point operations of all layers, and of the products between them."""
+    between = sum(2.0 * p.X.shape[0] * p.W.size for p in tasks[:-1])
+    return sum(p.flops for p in tasks) + between
+
+
+def _contender(tasks: Sequence[RBMProblem], name: str, group: str, setup: Any, **more: Any) -> Any:
+    return Contender(
+        name=name,
+        group=group,
+        setup=setup,
+        units=tasks[0].X.shape[0],
+        flops=flops(tasks),
+        **more,
+    )
+
+
+# -------------------------------------------------------------------------- this package
+
+
+def ours_contenders(
+    tasks: Sequence[RBMProblem], precisions: tuple[str, ...]
+) -> Iterator[Contender]:
+    """Yield ``DBN.fit``, and the fits of its machines on given activities one after the other."""
+    for precision in precisions:
+        short = {"float32": "f32", "bfloat16": "bf16", "int16": "i16"}.get(precision, precision)
+        form = _Ours(tasks, precision)
+        for name, setup in (("", form.whole), (" RBMs alone", form.apart)):
+            title = f"unsupfast {short}{name}"
+            yield _contender(tasks, title, title, setup, precision=precision, ours=True)
+
+
+class _Ours:
+    def __init__(self, tasks: Sequence[RBMProblem], precision: str) -> None:
+        self.tasks = tasks
+        self.options = {
+            "method": "cd",
+            "learning_rate": tasks[0].learning_rate,
+            "batch_size": tasks[0].batch,
+            "n_iter": 1,
+            "precision": precision,
+            "device": "cpu",
+            "random_state": 0,
+        }
+
+    def whole(self) -> Callable[[], None]:
+        import unsupfast as uf
+
+        model = uf.DBN(WIDTHS, momentum=0.0, **self.options)
+        return lambda: model.fit(self.tasks[0].X)
+
+    def apart(self) -> Callable[[], None]:
+        import unsupfast as uf
+
+        # on the activities that the network's own layers have
+        rows, given = self.tasks[0].X, []
+        for width in WIDTHS:
+            given.append((uf.RBM(width, **self.options), rows))
+            rows = given[-1][0].fit_transform(rows)
+
+        def call() -> None:
+            for rbm, rows in given:
+                rbm.fit(rows)
+
+        return call
+
+
+# --------------------------------------------------------------------------------- peers
+
+
+def torch_contenders(
+    tasks: Sequence[RBMProblem], threads: int, *, compiled: bool = True
+) -> Iterator[Contender]:
+    """Yield PyTorch's forms in float32: eager or compiled, ``bernoulli`` or ``rand < p``."""
+    for mode in ["eager"] + ["compile"] * compiled:
+        for sampler in ("bernoulli", "rand"):
+            form = _Torch(tasks, threads, mode, sampler)
+            yield _contender(tasks, f"PyTorch {mode} f32 {sampler}", "PyTorch f32", form.setup)
+
+
+class _Torch:
+    def __init__(self, tasks: Sequence[RBMProblem], threads: int, mode: str, sampler: str) -> None:
+        self.tasks, self.threads = tasks, threads
+        self.forms = [_TorchCD(p, threads, "float32", mode, sampler, "cpu") for p in tasks]
+
+    def setup(self) -> Callable[[], None]:
+        torch = import_torch()
+        torch.set_num_threads(self.threads)
+        torch._dynamo.reset()
+        data = torch.from_numpy(self.tasks[0].X.copy())
+        steps = [form.step(torch, torch.float32) for form in self.forms]
+        fresh = [tuple(x.clone() for x in (form.W, form.b, form.c)) for form in self.forms]
+        activities = [torch.empty(len(data), width) for width in WIDTHS[:-1]]
+
+        def call() -> None:
+            with torch.no_grad():
+                rows = data
+                for i, (form, step) in enumerate(zip(self.forms, steps, strict=True)):
+                    for x, start in zip((form.W, form.b, form.c), fresh[i], strict=True):
+                        x.copy_(start)
+                    for v0 in rows.split(form.problem.batch):
+                        step(v0)
+                    if i < len(activities):
+                        out = activities[i]
+                        rows = torch.addmm(form.c, rows, form.W, out=out).sigmoid_()
+
+        return call
+
+
+def jax_contenders(tasks: Sequence[RBMProblem]) -> Iterator[Contender]:
+    """Yield JAX's forms in float32: a layer's epoch as one program, or an update."""
+    for generator, mode in (("threefry2x32", "scan"), ("threefry2x32", "step")):
+        form = _Jax(tasks, generator, mode)
+        yield _contender(tasks, f"JAX jit {mode} f32", "JAX f32", form.setup)
+
+
+class _Jax:
+    def __init__(self, tasks: Sequence[RBMProblem], generator: str, mode: str) -> None:
+        self.tasks, self.mode = tasks, mode
+        self.forms = [_JaxCD(p, "float32", generator, mode) for p in tasks]
+
+    def setup(self) -> Callable[[], None]:
+        try:
+            import jax
+            import jax.numpy as jnp
+        except ImportError as error:
+            raise ImportError(f"JAX is not installed; {BENCH_HINT}") from error
+
+        programs = [form.programs(jax, jnp, jnp.float32) for form in self.forms]
+        data = jnp.asarray(self.tasks[0].X)
+
+        @jax.jit
+        def up(carry: Any, rows: Any) -> Any:
+            W, _, c, _ = carry
+            return jax.nn.sigmoid(jnp.matmul(rows, W, precision="highest") + c)
+
+        def call() -> None:
+            rows = data
+            for form, (one, epoch) in zip(self.forms, programs, strict=True):
+                batches = rows.reshape(-1, form.problem.batch, rows.shape[1])
+                carry = form.start(jax, jnp)
+                if self.mode == "scan":
+                    carry = epoch(carry, batches)
+                else:
+                    for v0 in batches:
+                        carry = one(carry, v0)
+                if form is not self.forms[-1]:
+                    rows = up(carry, rows)
+            jax.block_until_ready(carry)
+
+        return call
