@@ -194,7 +194,7 @@ def test_memmap(name, tmp_path):
 )
 def test_training_copies_no_mapped_file(model, tmp_path):
     big = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (400_000, 64))
-    big[::3, ::2] = 1
+    big[::3, ::2], big[1::3, 1::2] = 1, 1
     big.flush()
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     model.set_params(n_iter=1, batch_size=1000, validation_fraction=0.5, random_state=0)
