@@ -26,6 +26,7 @@ LEARNING_RATE = 0.05
 # Long enough that a call is not all overhead, short enough that rounds alternate quickly.
 BATCHES_PER_CALL = {100: 50, 1024: 8}
 ROWS_ON_GPU = 60_000  # a pass over MNIST
+DBN_ROWS = 2000
 
 
 # -------------------------------------------------------------------------- this package
@@ -348,7 +349,7 @@ def _dbn(
 ) -> Result:
     """Pre-training of all layers as a whole, and what of ours is not the training of a layer."""
     batch = 100
-    layers = dbn.layers(X, batch, LEARNING_RATE)
+    layers = dbn.layers(X[:DBN_ROWS], batch, LEARNING_RATE)
     contenders: list[Contender] = []
     if not args.only_peers:
         contenders += dbn.ours_contenders(layers, tuple(args.precisions or ("float32",)))
@@ -357,7 +358,7 @@ def _dbn(
     if "jax" in args.peers:
         contenders += dbn.jax_contenders(layers)
     widths = "-".join(map(str, (X.shape[1], *dbn.WIDTHS)))
-    title = f"DBN {widths}, an epoch of CD-1 a layer, batch {batch}, {source}"
+    title = f"DBN {widths}, {dbn.EPOCHS} epochs of CD-1 a layer, batch {batch}, {source}"
     result = harness.measure(contenders, title=title, **options)
     result.info.update(
         {"data": source, "rows": layers[0].X.shape[0], "batch": batch, "flops": dbn.flops(layers)}
