@@ -232,6 +232,23 @@ def test_networks_that_start_from_such_a_machine_see_data_as_they_are():
     assert ((code > 1e-3) & (code < 1 - 1e-3)).mean() > 0.9  # not saturated by large columns
 
 
+def test_classes_of_data_of_any_scale():
+    X, U = scaled(), standard()
+    y = np.where(X[:, 0] > 0, "up", "down")
+    options = {"alpha": 0.5, "n_iter": 5, "learning_rate": 0.05, "random_state": 0}
+    model = uf.ClassifierRBM(4, visible="gaussian", **options).fit(X, y)
+    twin = uf.ClassifierRBM(4, visible=AS_THEY_ARE, **options).fit(U, y)
+    assert_allclose(model.components_, twin.components_, atol=1e-9)
+    assert_array_equal(model.offset_[-2:], 0)
+    assert_allclose(model.predict_proba(X), twin.predict_proba(U), atol=1e-6)
+    assert_allclose(model.transform(X), twin.transform(U), atol=1e-6)
+    assert (model.predict(X) == y).mean() > 0.85
+    assert_allclose(model.free_energy(X, y), twin.free_energy(U, y), rtol=1e-6)
+    joined = np.column_stack([X, y[:, None] == model.classes_]).astype(float)
+    assert_allclose(model.as_rbm().free_energy(joined), model.free_energy(X, y), rtol=1e-9)
+    assert_allclose(model.sample(400, 100).std(axis=0), SCALES, rtol=0.3)
+
+
 @pytest.mark.parametrize("kind", ["dense", "sparse", "missing", "stream"])
 def test_columns_of_one_value_are_refused(kind):
     X = scaled()

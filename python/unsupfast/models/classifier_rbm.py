@@ -72,6 +72,8 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
     intercept_visible_ : ndarray of shape (n_features + n_classes,)
     log_variance_ : ndarray of shape (n_features + n_classes,)
         Log variances of Gaussian features (zeros for others).
+    offset_, scale_ : ndarray of shape (n_features + n_classes,)
+        Mean and standard deviation that Gaussian features are standardised by (0 and 1 for others).
     h_samples_ : ndarray of shape (batch_size, n_components)
         States of the persistent chains.
     history_ : dict of str to list
@@ -102,8 +104,8 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
     hidden = "bernoulli"
     n_temperatures = 2
     centering = False
-    sparsity_target = None
-    sparsity_cost = 0.0
+    sparsity_target = selectivity_target = None
+    sparsity_cost = selectivity_cost = 0.0
 
     classes_: np.ndarray
 
@@ -385,7 +387,7 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
 
         Of few enough rows, which have room for labels.
         """
-        field = self._synced_core().hidden_given_visible(self._rows(joined), "field")
+        field = self._synced_core().hidden_given_visible(self._rows(self._enter(joined)), "field")
         bias = np.ascontiguousarray(self.intercept_visible_[-len(self.classes_) :])
         scores = _core.class_scores(field, self._class_weights(), bias)
         return np.asarray(scores, np.float64), field
