@@ -19,8 +19,8 @@ template <class T>
 class Minibatch {
   public:
     // offset and scale: of TrainOptions.
-    Minibatch(const Layer& layer, int64_t max_rows, DType dtype, Device device, const std::vector<double>& offset,
-              const std::vector<double>& scale)
+    Minibatch(const Layer& layer, int64_t max_rows, DType dtype, Device device, const std::vector<double>& offset = {},
+              const std::vector<double>& scale = {})
         : visibles_(layer.size()),
           words_(bit_words(visibles_)),
           max_rows_(max_rows),

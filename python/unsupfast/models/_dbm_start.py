@@ -109,12 +109,13 @@ def pretrained(model: Any, X: Any) -> tuple[list[np.ndarray], list[np.ndarray], 
 
     train_layers(len(machines), X, fit, lambda i, rows: coded(rows, machines[i].transform))
     dtype = model._dtype
+    found = [rbm._machine() for rbm in machines]  # in units of the data
     components = [
-        np.asfortranarray(rbm.components_ * (0.5 if 0 < i < top else 1.0), dtype)
-        for i, rbm in enumerate(machines)
+        np.asfortranarray(machine.weights.T * (0.5 if 0 < i < top else 1.0), dtype)
+        for i, machine in enumerate(found)
     ]
-    intercepts = [machines[0].intercept_visible_]
-    for below, above in itertools.pairwise(machines):
-        intercepts.append((below.intercept_hidden_ + above.intercept_visible_) / 2)
-    intercepts = [b.astype(dtype) for b in (*intercepts, machines[-1].intercept_hidden_)]
-    return components, intercepts, machines[0].log_variance_.astype(dtype)
+    intercepts = [found[0].visible_bias]
+    for below, above in itertools.pairwise(found):
+        intercepts.append((below.hidden_bias + above.visible_bias) / 2)
+    intercepts = [b.astype(dtype) for b in (*intercepts, found[-1].hidden_bias)]
+    return components, intercepts, found[0].log_variance.astype(dtype)

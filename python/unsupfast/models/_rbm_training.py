@@ -526,7 +526,8 @@ class RBMTraining(RBMCore):
     def _row_errors(self, X) -> np.ndarray:
         """Mean squared error of each row's reconstruction, columns in units of their scale."""
         dense = X.toarray() if sp.issparse(X) else X
-        return (((self._reconstruct(X) - dense) / self.scale_) ** 2).mean(axis=1)
+        scale = self.scale_ if self._is_scaled else 1
+        return (((self._reconstruct(X) - dense) / scale) ** 2).mean(axis=1)
 
     def _fit_stream(self, batches: Iterable[Any], row_weight):
         for name, value in (

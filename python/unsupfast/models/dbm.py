@@ -119,7 +119,8 @@ verbose, random_state
     optimizer = "sgd"
     n_temperatures = 2
     clip_norm = max_norm = None
-    l1 = 0.0
+    l1 = selectivity_cost = 0.0
+    selectivity_target = None
     hidden = "bernoulli"
     device = "cpu"
 
@@ -294,8 +295,11 @@ verbose, random_state
         self._step = self.n_iter_ = 0
         self.history_ = {}
 
-    def _start_totals(self, X) -> None:
-        pass  # there are no counts
+    def _meet(self, X, missing=None) -> None:
+        self._data_mean = self._mean_of(X) if missing is None else missing.mean
+
+    # Gaussian visibles take data as they are, also where machines of pre-training standardise them
+    _is_scaled = False
 
     def _begin(self, X) -> None:
         """Visible biases at the data's mean, or all that pre-training says."""
