@@ -42,6 +42,23 @@ def labels(split: str) -> np.ndarray:
     return uf.datasets.mnist(split).target
 
 
+def as_dict(estimate: Any) -> dict[str, float]:
+    """An annealed likelihood and its interval."""
+    low, high = estimate.interval
+    return {"mean": estimate.value, "low": low, "high": high}
+
+
+def filters_and_samples(lowest: Any, model: Any, steps: int) -> Any:
+    """Filters of the lowest layer, and means of the visible units from chains of the model."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    uf.plot.filters(lowest, image_shape=(28, 28), ax=axes[0])
+    drawn = model.sample(100, steps, mean=True, random_state=0)
+    uf.plot.samples(drawn, image_shape=(28, 28), ax=axes[1])
+    return figure
+
+
 def pca(train: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and basis (features x n) of the first n principal components, float64."""
     mean = train.mean(axis=0, dtype=np.float64)

@@ -11,8 +11,6 @@ Salakhutdinov and Hinton (AISTATS 2009) report -84.62::
 
 from __future__ import annotations
 
-from typing import Any
-
 import common
 import numpy as np
 
@@ -22,22 +20,6 @@ PUBLISHED = {
     "500-1000": -84.62,
     "source": "Salakhutdinov and Hinton 2009",
 }
-
-
-def as_dict(estimate: Any) -> dict[str, float]:
-    low, high = estimate.interval
-    return {"mean": estimate.value, "low": low, "high": high}
-
-
-def picture(dbm: uf.DBM) -> Any:
-    """Filters of the lowest layer, and means of the visible units from chains of the model."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    uf.plot.filters(dbm.components_[0], image_shape=(28, 28), ax=axes[0])
-    drawn = dbm.sample(100, 5000, mean=True, random_state=0)
-    uf.plot.samples(drawn, image_shape=(28, 28), ax=axes[1])
-    return figure
 
 
 def main() -> None:
@@ -89,9 +71,9 @@ def main() -> None:
         low, high = log_z.interval
         bound = {"mean": score - log_z.value, "low": score - high, "high": score - low}
         bounds.append(bound["mean"])
-        report.add(seed=seed, bound=bound, log_z=as_dict(log_z), **facts)
+        report.add(seed=seed, bound=bound, log_z=common.as_dict(log_z), **facts)
     report.summary(bound=float(np.mean(bounds)))
-    report.picture(picture(dbm))
+    report.picture(common.filters_and_samples(dbm.components_[0], dbm, steps=5000))
 
 
 if __name__ == "__main__":

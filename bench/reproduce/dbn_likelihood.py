@@ -11,8 +11,6 @@ binarisation, in nats, by annealed importance sampling. Salakhutdinov and Murray
 
 from __future__ import annotations
 
-from typing import Any
-
 import common
 import numpy as np
 
@@ -32,22 +30,6 @@ def machine(epochs: int, rate: float, k: int, precision: str) -> uf.RBM:
         n_iter=epochs,
         precision=precision,
     )
-
-
-def as_dict(estimate: Any) -> dict[str, float]:
-    low, high = estimate.interval
-    return {"mean": estimate.value, "low": low, "high": high}
-
-
-def picture(dbn: uf.DBN) -> Any:
-    """Filters of the first layer, and means of the visible units from chains of the top."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    uf.plot.filters(dbn.layers_[0], image_shape=(28, 28), ax=axes[0])
-    drawn = dbn.sample(100, 1000, mean=True, random_state=0)
-    uf.plot.samples(drawn, image_shape=(28, 28), ax=axes[1])
-    return figure
 
 
 def main() -> None:
@@ -86,9 +68,11 @@ def main() -> None:
         bound = dbn.log_likelihood(test, random_state=seed, **ais)
         alone.append(first.value)
         bounds.append(bound.value)
-        report.add(seed=seed, bound=as_dict(bound), first_layer=as_dict(first), **facts)
+        report.add(
+            seed=seed, bound=common.as_dict(bound), first_layer=common.as_dict(first), **facts
+        )
     report.summary(bound=float(np.mean(bounds)), first_layer=float(np.mean(alone)))
-    report.picture(picture(dbn))
+    report.picture(common.filters_and_samples(dbn.layers_[0], dbn, steps=1000))
 
 
 if __name__ == "__main__":
