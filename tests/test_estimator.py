@@ -10,6 +10,8 @@ import unsupfast as uf
         uf.RBM(4, n_iter=2, random_state=0),
         uf.RBM(4, n_iter=2, method="cd", k=2, centering=True, momentum=0.5, random_state=0),
         uf.RBM(4, n_iter=2, visible="gaussian", learning_rate=0.001, random_state=0),
+        # rows of any number of pixels, and filters of a pixel
+        uf.ConvRBM(3, 1, pool=1, visible="gaussian", learning_rate=0.001, n_iter=2, random_state=0),
         uf.Autoencoder(4, n_iter=2, random_state=0),
         uf.Autoencoder((5, 3), n_iter=2, tied=True, loss="mse", random_state=0),
         uf.DenoisingAutoencoder(4, n_iter=2, random_state=0),

@@ -3,6 +3,7 @@
 import cases
 import class_cases
 import contrast_cases
+import conv_cases
 import elementwise_cases
 import network_cases
 import numpy as np
@@ -18,7 +19,9 @@ pytestmark = [
     pytest.mark.skipif(not GPU, reason=NO_GPU or "no GPU"),
 ]
 
-MODULES = (cases, class_cases, contrast_cases, elementwise_cases, network_cases, unit_cases)
+MODULES = (
+    cases, class_cases, contrast_cases, conv_cases, elementwise_cases, network_cases, unit_cases
+)  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]
 OPS = sorted(op for op in _core.catalogue() if op != "PeakLoop")
 BATCH = 60  # cases a test

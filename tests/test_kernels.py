@@ -22,6 +22,7 @@ from cases import (
 from cases import CASES as ENGINE_CASES
 from class_cases import CASES as CLASS_CASES
 from contrast_cases import CASES as CONTRAST_CASES
+from conv_cases import CASES as CONV_CASES
 from elementwise_cases import CASES as ELEMENTWISE_CASES
 from network_cases import CASES as NETWORK_CASES
 from unit_cases import CASES as UNIT_CASES
@@ -32,6 +33,7 @@ CASES = [
     *ENGINE_CASES,
     *CLASS_CASES,
     *CONTRAST_CASES,
+    *CONV_CASES,
     *ELEMENTWISE_CASES,
     *NETWORK_CASES,
     *UNIT_CASES,

@@ -49,6 +49,7 @@ RUNS = [
         "replicated-softmax",
         True,
     ),
+    ("conv_rbm", "--rows 200 --epochs 1 --filters 4 --labels 100 200", "conv-rbm", True),
     ("linear_autoencoder", "--set digits --epochs 2", "linear-autoencoder-digits", False),
 ]
 

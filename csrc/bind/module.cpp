@@ -8,6 +8,7 @@ void bind_ops(py::module_&);
 void bind_chain(py::module_&);
 void bind_classes(py::module_&);
 void bind_contrast(py::module_&);
+void bind_conv(py::module_&);
 void bind_rbm(py::module_&);
 void bind_dbm(py::module_&);
 void bind_elementwise(py::module_&);
@@ -78,6 +79,7 @@ PYBIND11_MODULE(_core, m) {
     bind::bind_chain(m);
     bind::bind_classes(m);
     bind::bind_contrast(m);
+    bind::bind_conv(m);
     bind::bind_elementwise(m);
     bind::bind_rbm(m);
     bind::bind_dbm(m);

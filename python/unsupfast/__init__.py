@@ -15,6 +15,7 @@ from .models.autoencoder_variants import (
 from .models.bernoulli import BernoulliRBM
 from .models.classifier import StackedAutoencoderClassifier
 from .models.classifier_rbm import ClassifierRBM
+from .models.conv_rbm import ConvRBM
 from .models.dbm import DBM
 from .models.dbn import DBN
 from .models.dbn_estimators import DBNClassifier, DBNRegressor
@@ -38,6 +39,7 @@ __all__ = [
     "ClassifierRBM",
     "Contractive",
     "ContractiveAutoencoder",
+    "ConvRBM",
     "DBNClassifier",
     "DBNRegressor",
     "DenoisingAutoencoder",

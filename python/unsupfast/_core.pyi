@@ -9,6 +9,8 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "ConvOptions",
+    "ConvRbm",
     "Dbm",
     "GpuArray",
     "Graph",
@@ -35,6 +37,9 @@ __all__: list[str] = [
     "continuous_variance",
     "contraction",
     "contrast_gradient",
+    "conv",
+    "conv_filters",
+    "conv_input",
     "dense",
     "dense_grad",
     "div",
@@ -65,6 +70,7 @@ __all__: list[str] = [
     "neg",
     "outer",
     "pack_bits",
+    "pooling_step",
     "positive",
     "power",
     "probit",
@@ -187,6 +193,151 @@ class PackedProduct:
         """
         out[...] = a b
         """
+
+class ConvOptions:
+    """
+    Options of one call of ConvRbm.train.
+    """
+
+    persistent: bool
+    def __init__(self) -> None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @batch_size.setter
+    def batch_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def k(self) -> int: ...
+    @k.setter
+    def k(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def l2(self) -> float: ...
+    @l2.setter
+    def l2(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @learning_rate.setter
+    def learning_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def momentum(self) -> float: ...
+    @momentum.setter
+    def momentum(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def sparsity_cost(self) -> float: ...
+    @sparsity_cost.setter
+    def sparsity_cost(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def sparsity_target(self) -> float: ...
+    @sparsity_target.setter
+    def sparsity_target(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
+class ConvRbm:
+    """
+    A convolutional RBM with probabilistic max-pooling, on the CPU.
+    """
+    def __init__(
+        self,
+        image: tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+        ],
+        filters: typing.SupportsInt | typing.SupportsIndex,
+        size: tuple[
+            typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+        ],
+        pool: typing.SupportsInt | typing.SupportsIndex,
+        visible: str,
+        dtype: str,
+        precision: str,
+    ) -> None: ...
+    def anneal(
+        self,
+        v: numpy.typing.NDArray[typing.Any] | GpuArray,
+        betas: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+        base_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        callback: typing.Any = None,
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[typing.Any] | GpuArray]:
+        """
+        (log weights, final states) of annealing along betas.
+        """
+    def get_chains(self) -> numpy.typing.NDArray[typing.Any] | GpuArray: ...
+    def get_parameters(
+        self,
+    ) -> tuple[
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+        numpy.typing.NDArray[typing.Any] | GpuArray,
+    ]:
+        """
+        (filters, visible_bias, hidden_bias)
+        """
+    def get_state(self) -> dict:
+        """
+        What training carries from step to step, besides parameters, chains, seed and step.
+        """
+    def gibbs(
+        self,
+        v: numpy.typing.NDArray[typing.Any] | GpuArray,
+        steps: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        callback: typing.Any = None,
+    ) -> tuple[
+        numpy.typing.NDArray[typing.Any] | GpuArray, numpy.typing.NDArray[typing.Any] | GpuArray
+    ]:
+        """
+        (states, conditional means) after `steps` Gibbs steps from v.
+        """
+    def hidden_given_visible(
+        self,
+        X: numpy.typing.NDArray[typing.Any] | GpuArray,
+        what: str,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+        """
+        'mean' or 'sample' of detection units, means of pooling units ('pooled'), or 'log_partition'.
+        """
+    def set_chains(self, chains: numpy.typing.NDArray[typing.Any] | GpuArray) -> None:
+        """
+        Visible states of persistent chains.
+        """
+    def set_parameters(
+        self,
+        filters: numpy.typing.NDArray[typing.Any] | GpuArray,
+        visible_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+        hidden_bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+    ) -> None:
+        """
+        Filters are (filters, height width channels).
+        """
+    def set_state(self, arg0: dict) -> None: ...
+    def train(
+        self,
+        X: numpy.typing.NDArray[typing.Any] | GpuArray,
+        order: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        options: ConvOptions,
+        callback: typing.Any = None,
+    ) -> typing.Any:
+        """
+        Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.
+        """
+    def visible_given_hidden(
+        self,
+        H: numpy.typing.NDArray[typing.Any] | GpuArray,
+        what: str,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+        """
+        'mean' or 'sample' of the visible layer given detection units.
+        """
+    @property
+    def seed(self) -> int: ...
+    @seed.setter
+    def seed(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def step(self) -> int: ...
+    @step.setter
+    def step(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
 class TrainOptions:
     """
@@ -772,6 +923,53 @@ def contrast_gradient(
     Gradients by the biases, and the terms of centring and sparsity, from an update's column sums.
     """
 
+def conv(
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    filters: numpy.typing.NDArray[typing.Any] | GpuArray,
+    stride: typing.SupportsInt | typing.SupportsIndex = 1,
+    padding: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ] = (0, 0),
+    precision: str = "float32",
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    Convolution (correlation) of maps (n, height, width, channels), numbers or Booleans, with filters (filters, height, width, channels).
+    """
+
+def conv_filters(
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    g: numpy.typing.NDArray[typing.Any] | GpuArray,
+    size: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ],
+    stride: typing.SupportsInt | typing.SupportsIndex = 1,
+    padding: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ] = (0, 0),
+    precision: str = "float32",
+    scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+) -> tuple:
+    """
+    Gradients of conv by filters of that size and by a bias a filter, given that by its outputs.
+    """
+
+def conv_input(
+    g: numpy.typing.NDArray[typing.Any] | GpuArray,
+    filters: numpy.typing.NDArray[typing.Any] | GpuArray,
+    size: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ],
+    stride: typing.SupportsInt | typing.SupportsIndex = 1,
+    padding: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ] = (0, 0),
+    precision: str = "float32",
+    block: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    The transpose of conv, a map from its outputs to inputs of that size: the input gradient. block: pixels side by side that a row of the product makes; 0 chooses.
+    """
+
 def dense(
     x: numpy.typing.NDArray[typing.Any] | GpuArray,
     w: numpy.typing.NDArray[typing.Any] | GpuArray,
@@ -1037,6 +1235,23 @@ def pack_bits(
 ) -> numpy.ndarray:
     """
     Rows of zeros and ones as bits, seen as Booleans.
+    """
+
+def pooling_step(
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    filters: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+    pool: typing.SupportsInt | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    ratio: typing.SupportsFloat | typing.SupportsIndex = -1.0,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    first_row: typing.SupportsInt | typing.SupportsIndex = 0,
+    precision: str = "float32",
+) -> dict:
+    """
+    A half-step of a convolutional RBM with probabilistic max-pooling: mean, sample, pooled and log_partition.
     """
 
 def positive(a: typing.Any) -> typing.Any:

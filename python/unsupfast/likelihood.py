@@ -200,7 +200,7 @@ def _log_mean_exp_interval(
 
 def annealed_log_partition(
     core: Any,
-    machine: Machine,
+    machine: Any,
     *,
     reverse: bool,
     start: NDArray[np.float64] | None,
@@ -215,15 +215,16 @@ def annealed_log_partition(
 
     Parameters
     ----------
-    core : unsupfast._core.Rbm
+    core : unsupfast._core.Rbm or ConvRbm
         The compiled machine with the same parameters.
-    machine : Machine
-        In units of the data, in which `start` is too.
+    machine : Machine or ConvMachine
+        In units of the data, in which `start` is too. It knows log Z of the machine that annealing
+        starts from, and samples it.
     start : ndarray of shape (n_chains, n_visible) or None
         Reverse only: samples of the model. The estimate is a stochastic upper bound only as far as
         they are.
-    base_bias : ndarray of shape (n_visible,)
-        Visible bias of the base-rate machine.
+    base_bias : ndarray
+        Visible bias of the base-rate machine: of every unit, or (convolutional) of every channel.
     enter : callable
         From the data's units to those of `core`.
     """

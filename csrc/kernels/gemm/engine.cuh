@@ -1,13 +1,14 @@
 // The GEMM engine of the GPU. A block computes one tile of the output: step by step along k, the prologue
 // fetches both operands into registers and from there into shared memory (dense with any strides, CSR rows,
-// bits, panels; scaled and rounded on the way), while the tile fetched before is multiplied from shared memory. The
-// epilogue gets the sums in registers, four columns of a row at a time.
+// bits, patches of maps, panels; scaled and rounded on the way), while the tile fetched before is multiplied from
+// shared memory. The epilogue gets the sums in registers, four columns of a row at a time.
 //
 // With FMA every output is one chain of multiply-adds in the order of k, on the tensor cores one of products
 // of depth 16: results do not depend on the size of the tiles, and two runs agree bitwise.
 #pragma once
 #include "kernels/gemm/hopper.cuh"
 #include "kernels/gemm/operands.cuh"
+#include "kernels/gemm/patches.h"
 
 namespace unsupfast::cuda {
 
@@ -87,6 +88,10 @@ class LeftStage {
                 const int k = (word_ + i * word_step_) * F::kPair + j;
                 value[j] = Value(0);
                 if (row_ + i * row_step_ < rows_left_ && k < k_left) {
+                    if (a_.patches.height) {
+                        value[j] = patch_value(m0_ + row_ + i * row_step_, k0 + k);
+                        continue;
+                    }
                     if (a_.bits) {
                         const uint32_t word = a_.bits[(m0_ + row_ + i * row_step_) * a_.row_stride + (k0 + k) / 32];
                         value[j] = Value(word >> (k0 + k) % 32 & 1u);
@@ -128,6 +133,14 @@ class LeftStage {
     }
 
   private:
+    __device__ Value patch_value(int64_t row, int64_t k) const {
+        const PatchPlace at = patch_place(a_.patches, row, k);
+        if (at.row < 0) return Value(0);
+        if (a_.bits) return Value(a_.bits[at.row * a_.row_stride + at.element / 32] >> at.element % 32 & 1u);
+        const Value value = data_[at.row * a_.row_stride + at.element];
+        return scale_ ? value * scale_[k] : value;
+    }
+
     const Left& a_;
     const Value *data_, *scale_;
     int64_t k_;

@@ -53,23 +53,39 @@ struct Slots {
     int64_t block;
 };
 
+// Room for a tile's values or lists, where patches are packed: what is gathered lies behind it.
 template <class T>
-inline Slots slots_for(const Left& a, int64_t m, int64_t k, DType format, int64_t tiles) {
+inline size_t packed_bytes(bool bits, int64_t k, DType format) {
     size_t entries = size_t(k + 2) * kTileRows<T>, bytes = sizeof(Entry<T>);
-    if (a.bits && format != DType::bf16) {
+    if (bits && format != DType::bf16) {
         if (format == DType::i16) entries = entries / 2 + kFixedRun * kTileRows<T>;
         bytes = sizeof(T);  // of a value; a position takes no more
-    } else if (a.indptr) {
-        entries = 0;
+    }
+    return (sizeof(Slot) + entries * bytes + 2 * USF_BYTES + 63) / 64 * 64;
+}
+
+template <class T>
+inline Slots slots_for(const Left& a, int64_t m, int64_t k, DType format, int64_t tiles) {
+    size_t stride = packed_bytes<T>(a.bits != nullptr, k, format);
+    if (a.indptr) {
+        size_t entries = 0;
         for (int64_t i = 0; i < m; i += kTileRows<T>) {
             // a tile may start anywhere: no more rows than these
             const int64_t end = least(m, i + 2 * kTileRows<T>);
             entries = size_t(most(int64_t(entries), a.indptr[end] - a.indptr[i]));
         }
+        stride = (sizeof(Slot) + entries * sizeof(Entry<T>) + 2 * USF_BYTES + 63) / 64 * 64;
+    } else if (a.patches.height) {
+        const size_t row = a.bits ? size_t(bit_words(k) + 1) * 4 : size_t(k) * sizeof(T);
+        stride += (row * kTileRows<T> + USF_BYTES + 63) / 64 * 64;
     }
-    const size_t stride = (sizeof(Slot) + entries * bytes + 2 * USF_BYTES + 63) / 64 * 64;
     return {stride, least(tiles, most(8, int64_t((1 << 20) / stride)))};
 }
+
+// Rows [i0, i0 + rows) of an operand of patches as ordinary rows of k, one behind the other, in `to`, which has room
+// for a vector more. Defined once per ISA, in gemm/simd.cpp.
+template <class T>
+Left gather_patches(const Left& a, int64_t i0, int64_t rows, int64_t k, void* to);
 
 enum Scratch : int { kLeftScratch = 0, kRightScratch = 1, kPartialScratch = 2 };
 

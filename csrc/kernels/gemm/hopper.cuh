@@ -528,7 +528,7 @@ void multiply_pieces(int64_t m, int64_t n, int64_t k, const Left& a, const Right
 template <class Epilogue>
 bool multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DType format, const Launch& launch,
               const Epilogue& epilogue) {
-    if (k == 0 || a.indptr || b.is_fixed || !available()) return false;
+    if (k == 0 || a.indptr || a.patches.height || b.is_fixed || !available()) return false;
     if (format == DType::bf16)
         multiply_pieces<1, Bits, SmallBits, Rounded, SmallRounded>(m, n, k, a, b, launch, epilogue);
     else

@@ -29,7 +29,24 @@ static constexpr int64_t panel_elements(DType format, int64_t k, int64_t n) {
 }
 static constexpr int64_t element_size(DType t) { return t == DType::f64 ? 8 : t == DType::f32 ? 4 : 2; }
 
-// The left operand, m x k: dense with any strides (in elements), CSR, or bits. Row weights along k multiply
+// What makes a product a convolution: a left operand whose rows are patches of maps, gathered as they are packed.
+// A map is height x width x channels; Left::row_stride lies between its rows, in elements or words of bits, and maps
+// follow each other. Row (i out_height + y) out_width + x is the patch of map i whose corner is row y stride_y - top,
+// column x stride_x - left, its columns are (row, column, channel) of the patch; outside of the map all is 0. With
+// gap > 1 there are gap - 1 rows and columns of zeros between those of the map.
+struct Patches {
+    int32_t height = 0, width = 0, channels = 0;  // height 0: no patches
+    int32_t rows = 0, cols = 0;                   // of a patch
+    int32_t out_height = 0, out_width = 0;        // patches of a map
+    int32_t stride_y = 1, stride_x = 1, top = 0, left = 0, gap = 1;
+    bool turned = false;  // the transpose of all that; of values and bits in memory only, not while packing tiles
+
+    constexpr int64_t positions() const { return int64_t(out_height) * out_width; }
+    constexpr int64_t taps() const { return int64_t(rows) * cols * channels; }
+};
+
+// The left operand, m x k: dense with any strides (in elements), CSR, bits, or patches of dense maps or bits. Row
+// weights along k multiply
 // column k of it: signs of a contrast, sample weights, or 1 / sigma^2 of Gaussian units; bits have none.
 struct Left {
     const void* data = nullptr;  // dense values, or CSR values
@@ -40,6 +57,7 @@ struct Left {
     // Binary states where not null: entry (i, j) is bit j % 32 of bits[i * row_stride + j / 32]; the bits past
     // k of a row's last word are 0.
     const uint32_t* bits = nullptr;
+    Patches patches = {};
 };
 
 inline Left bit_rows(const uint32_t* bits, int64_t k) {

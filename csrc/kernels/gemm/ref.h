@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/gemm/op.h"
+#include "kernels/gemm/patches.h"
 
 #define USF_REF_BY_DTYPE(P, f)                              \
     USF_KERNEL(ref, P) {                                    \
@@ -25,6 +26,12 @@ inline float from_bf16(uint16_t b) { return std::bit_cast<float>(uint32_t(b) << 
 template <class T>
 T left_at(const Left& a, int64_t i, int64_t j) {
     const T* data = static_cast<const T*>(a.data);
+    if (a.patches.height) {
+        const PatchPlace at = patch_place(a.patches, i, j);
+        if (at.row < 0) return T(0);
+        if (a.bits) return T(a.bits[at.row * a.row_stride + at.element / 32] >> at.element % 32 & 1);
+        return data[at.row * a.row_stride + at.element];
+    }
     if (a.bits) return T(a.bits[i * a.row_stride + j / 32] >> j % 32 & 1);
     if (!a.indptr) return data[i * a.row_stride + j * a.col_stride];
     for (int64_t e = a.indptr[i]; e < a.indptr[i + 1]; ++e)

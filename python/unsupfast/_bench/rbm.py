@@ -1,4 +1,5 @@
-"""Training speed of RBMs: CD-k against PyTorch and JAX, PCD against scikit-learn, CSR input."""
+"""Training speed of RBMs: CD-k against PyTorch and JAX, PCD against scikit-learn, CSR input,
+convolutional RBMs against PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from . import annealing, dbn, deep, gpu, harness, peers
+from . import annealing, conv, dbn, deep, gpu, harness, peers
 from .harness import Contender, Result
 from .peers import RBMProblem
 
@@ -228,8 +229,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what",
         nargs="+",
-        choices=("cd", "pcd", "csr", "large", "ais", "gaussian", "dbn", "dbm"),
-        help="default: cd pcd csr ais gaussian dbn; on a GPU cd large ais; dbm on the CPU",
+        choices=("cd", "conv", "pcd", "csr", "large", "ais", "gaussian", "dbn", "dbm"),
+        help="default: cd conv pcd csr ais gaussian dbn; on a GPU cd large ais; dbm on the CPU",
     )
     parser.add_argument("--k", nargs="+", type=int, default=[1, 10], help="Gibbs steps, for cd")
     parser.add_argument("--batch", nargs="+", type=int, default=[100, 1024], help="for cd")
@@ -262,7 +263,7 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
     if not args.what:
         on_cpu = args.device == "cpu"
         on_gpu = ["cd", "large", "ais"]
-        args.what = ["cd", "pcd", "csr", "ais", "gaussian", "dbn"] if on_cpu else on_gpu
+        args.what = ["cd", "conv", "pcd", "csr", "ais", "gaussian", "dbn"] if on_cpu else on_gpu
     if {"cd", "pcd", "ais", "dbn", "dbm"} & set(args.what):
         X, source = images(10_000)
         start = start_weights(X, HIDDEN)
@@ -286,6 +287,8 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
         zeros = np.zeros(4096, np.float32)
         problem = RBMProblem(rows, W, zeros, zeros.copy(), 4096, 1, LEARNING_RATE)
         done(_cd(problem, "Bernoulli(0.2)", args, threads, options))
+    if "conv" in args.what and args.device == "cpu" and not args.only_peers:
+        done(_conv(args, threads, options))
     if "ais" in args.what:
         chains, temperatures = (1000, 10_000) if args.device == "cuda" else (100, 1000)
         problem = _problem(X, start, 1024, 1)
@@ -363,6 +366,21 @@ def _dbn(
     result.info.update(
         {"data": source, "rows": layers[0].X.shape[0], "batch": batch, "flops": dbn.flops(layers)}
     )
+    return result
+
+
+def _conv(args: argparse.Namespace, threads: int, options: dict[str, Any]) -> Result:
+    X, source = images(10_000)
+    problem = conv.ConvProblem.of(X)
+    contenders = conv.contenders(
+        problem, threads, torch="torch" in args.peers, compiled="compile" in args.peers
+    )
+    title = (
+        f"convolutional CD-1, {conv.IMAGE}x{conv.IMAGE}, {conv.FILTERS} filters of "
+        f"{conv.FILTER}x{conv.FILTER}, pool {conv.POOL}, batch {conv.BATCH}, {source}"
+    )
+    result = harness.measure(contenders, title=title, **options)
+    result.info.update(problem.activity(problem.W, problem.b), mean_v=float(problem.X.mean()))
     return result
 
 

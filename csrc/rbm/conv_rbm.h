@@ -1,0 +1,80 @@
+// A convolutional restricted Boltzmann machine with probabilistic max-pooling: H. Lee, R. Grosse, R. Ranganath, A. Ng,
+// "Convolutional deep belief networks for scalable unsupervised learning of hierarchical representations", ICML 2009.
+//
+//   E(v, h) = -sum_k h_k . (w_k * v) - sum_k b_k sum h_k - sum_c a_c sum v_c
+// where w_k * v is the correlation of the map v with filter k at every position where the filter fits, and of the
+// detection units h_k one at most is on in each block of pool x pool. Gaussian visibles have (v - a)^2 / 2 for -a v.
+#pragma once
+#include <functional>
+#include <optional>
+
+#include "kernels/conv/shape.h"
+#include "rbm/rbm.h"
+
+namespace unsupfast {
+
+struct ConvOptions {
+    int64_t batch_size = 10;
+    int k = 1;
+    bool persistent = false;
+    double learning_rate = 0.1, momentum = 0, l2 = 0;
+    double sparsity_target = -1, sparsity_cost = 0;  // target < 0: off
+};
+
+// On the CPU. States come and go as values in dtype, a map a row.
+class ConvRbm {
+  public:
+    ConvRbm(const ConvShape& shape, int64_t pool, Unit visible, DType dtype, DType format);
+
+    const ConvShape shape;
+    const int64_t pool;
+    const Unit visible;  // Bernoulli or Gaussian of unit variance
+    const DType dtype, format;
+
+    // Filters (filters x taps), visible biases (channels) and hidden biases (filters); what changes them calls refresh.
+    Array filters, visible_bias, hidden_bias;
+    // What training carries along: velocities of those three, a sliding mean of the filters' activities, chains.
+    Array velocity, visible_velocity, hidden_velocity, activity, chains;
+    int64_t chain_count = 0;
+    uint64_t step = 0;  // Gibbs steps made: names the random numbers
+    uint64_t seed = 0;
+
+    int64_t units() const { return shape.positions() * shape.filters; }
+    int64_t pools() const { return units() / (pool * pool); }
+    void refresh();
+
+    // As Rbm::train; rows are count x pixels.
+    std::optional<Diverged> train(const void* rows, const int64_t* order, int64_t count, const ConvOptions& options,
+                                  const std::function<bool(int64_t)>& tick);
+
+    // Any output may be null: means of detection units and of pooling units, samples of detection units, all as values,
+    // and log partitions, which are added to.
+    void hidden_given_visible(const void* v, int64_t count, void* mean, void* pooled, void* sample, void* log_partition,
+                              uint64_t draw_seed) const;
+    // h are values of detection units. mean or sample may be null.
+    void visible_given_hidden(const void* h, int64_t count, void* mean, void* sample, uint64_t draw_seed) const;
+    // `steps` alternations from v, in place; `mean` receives the last conditional means.
+    void gibbs(void* v, int64_t count, int64_t steps, void* mean, uint64_t draw_seed,
+               const std::function<bool(int64_t)>& tick) const;
+    // As Rbm::anneal; base_bias has a value a channel.
+    void anneal(void* v, int64_t count, const double* betas, int64_t n, const void* base_bias, double* log_weight,
+                uint64_t draw_seed, const std::function<bool(int64_t)>& tick) const;
+
+  private:
+    struct Visibles;
+    struct Step;  // what a half-step of hidden units leaves behind
+    void hidden_step(const Visibles& v, const void* bias, double scale, double ratio, const Step& out,
+                     const Draw& draw) const;
+    void visible_step(const Left& h, int64_t count, const void* bias, double scale, void* mean, void* sample,
+                      uint32_t* bits, const Draw& draw) const;
+    Array tiled(const void* per_channel, int64_t pixels) const;
+    Array pixel_bias(const Array& per_channel) const { return tiled(per_channel.data(), block_); }
+    int64_t hidden_words() const { return shape.out_height() * bit_words(shape.out_width() * shape.filters); }
+    int64_t visible_words() const { return shape.height * bit_words(shape.width * shape.channels); }
+
+    const int64_t block_;
+    Array to_hidden_, to_visible_;  // right operands, in `format`
+    Array pixel_bias_, sigma_;      // of a block of pixels
+};
+
+}  // namespace unsupfast
