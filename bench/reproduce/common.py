@@ -97,7 +97,7 @@ class Report:
         self.document: dict[str, Any] = {
             "reproduction": name,
             "machine": info,
-            "arguments": vars(args),
+            "arguments": harness.arguments(args),
             "published": published,
             "runs": [],
         }

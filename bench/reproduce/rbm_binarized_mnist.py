@@ -141,7 +141,7 @@ def main() -> int:
     document: dict[str, Any] = {
         "suite": "rbm-quality",
         "machine": info,
-        "arguments": vars(args),
+        "arguments": harness.arguments(args),
         "published": PUBLISHED,
         "runs": [],
         "summary": [],

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         document = {
             "suite": args.suite,
             "machine": info,
-            "arguments": vars(args),
+            "arguments": harness.arguments(args),
             "copy_bandwidth_bytes_per_s": rates,
             "results": [result.as_dict() for result in results],
         }

@@ -7,6 +7,7 @@ machine is measured in the same rounds, and what is reported are medians and the
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import gc
 import importlib.metadata
@@ -25,6 +26,7 @@ from typing import Any
 __all__ = [
     "Contender",
     "Result",
+    "arguments",
     "bandwidth",
     "core",
     "format_result",
@@ -462,6 +464,11 @@ def format_result(result: Result) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the work: all but where its record goes."""
+    return {name: value for name, value in vars(args).items() if name != "out"}
 
 
 def output_directory(path: str | None) -> Path:
