@@ -428,6 +428,7 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path):
     assert_same(model, uf.DBM((20, 15), n_iter=60, resume=path, **options).fit(DIGITS))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_training_leaves_a_model():
     model = uf.DBM((200, 100), n_iter=10_000, random_state=0)
     timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
