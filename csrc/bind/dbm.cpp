@@ -7,13 +7,20 @@
 namespace unsupfast::bind {
 namespace {
 
+// The name of a link's array.
+std::string numbered(const char* name, size_t link) {
+    std::string full = name;
+    full += '.';
+    full += std::to_string(link);
+    return full;
+}
+
 py::dict state_of(const Dbm& d) {
     py::dict out;
     for (size_t i = 0; i < d.links.size(); ++i) {
         const Rbm& r = *d.links[i];
-        const std::string end = "." + std::to_string(i);
         const auto add = [&](const char* name, const Array& a) {
-            out[py::str(name + end)] = array_of(a, d.dtype, {a.size()});
+            out[py::str(numbered(name, i))] = array_of(a, d.dtype, {a.size()});
         };
         add("velocity", r.velocity);
         add("bias_velocity", r.bias_velocity);
@@ -27,7 +34,7 @@ void set_state(Dbm& d, const py::dict& from) {
     for (size_t i = 0; i < d.links.size(); ++i) {
         Rbm& r = *d.links[i];
         const auto take = [&](const char* name, Array& to) {
-            const std::string full = name + ("." + std::to_string(i));
+            const std::string full = numbered(name, i);
             copy_into(to, AnyArray::of(from[py::str(full)]), full.c_str(), d.dtype);
         };
         take("velocity", r.velocity);
