@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _core
@@ -278,7 +277,9 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """F(v) = -log sum_h exp(-E(v, h)), of shape (n_samples,)."""
         log_z = self._by_chunks(v, self._hidden("log_partition"))
         if self._visible_layer.is_all("bernoulli"):
-            return -safe_sparse_dot(v, self.intercept_visible_) - log_z
+            # no BLAS: its threads wait for more work for milliseconds, on the cores of training
+            b = self.intercept_visible_
+            return -(v @ b if sp.issparse(v) else np.einsum("ij,j->i", v, b)) - log_z
         machine = self._machine()
 
         def own(part):
