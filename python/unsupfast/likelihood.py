@@ -10,6 +10,7 @@ References
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -198,12 +199,13 @@ def _log_mean_exp_interval(
     return value, (float(low), float(high))
 
 
-def annealed_log_partition(
+def estimate_log_partition(
     core: Any,
     machine: Any,
+    method: str,
     *,
-    reverse: bool,
-    start: NDArray[np.float64] | None,
+    start: NDArray[Any] | None = None,
+    equilibrium: Callable[[], NDArray[Any]],
     base_bias: NDArray[np.float64],
     n_chains: int,
     n_temperatures: int,
@@ -211,27 +213,47 @@ def annealed_log_partition(
     rng: np.random.Generator,
     enter: Callable[[NDArray[Any]], NDArray[Any]] = lambda v: v,
 ) -> Estimate:
-    """Log Z by annealed importance sampling [1]_, or in reverse from samples of the model [2]_.
+    """Log Z exactly, by annealed importance sampling [1]_, or in reverse from samples [2]_.
 
     Parameters
     ----------
-    core : unsupfast._core.Rbm or ConvRbm
+    core : unsupfast._core.Rbm, Dbm or ConvRbm
         The compiled machine with the same parameters.
     machine : Machine or ConvMachine
         In units of the data, in which `start` is too. It knows log Z of the machine that annealing
         starts from, and samples it.
+    method : {"exact", "ais", "reverse_ais"}
     start : ndarray of shape (n_chains, n_visible) or None
         Reverse only: samples of the model. The estimate is a stochastic upper bound only as far as
-        they are.
+        they are. None draws them exactly where a layer can be enumerated, else by `equilibrium`.
+    equilibrium : callable
+        Draws `n_chains` samples of the model, about.
     base_bias : ndarray
         Visible bias of the base-rate machine: of every unit, or (convolutional) of every channel.
     enter : callable
         From the data's units to those of `core`.
+
+    Raises
+    ------
+    ValueError
+        For another method, or numbers of chains or temperatures that are not positive.
     """
+    if method == "exact":
+        value = machine.log_partition()
+        return Estimate(value, (value, value), "exact")
+    if method not in ("ais", "reverse_ais"):
+        raise ValueError(f"method is {method!r}; expected 'ais', 'reverse_ais' or 'exact'")
+    for name, count in (("n_chains", n_chains), ("n_temperatures", n_temperatures)):
+        if not isinstance(count, numbers.Integral) or count < 1:
+            raise ValueError(f"{name} is {count!r}; expected a positive integer")
+    reverse = method == "reverse_ais"
     betas = np.linspace(0.0, 1.0, n_temperatures + 1)
     base = machine.base_log_partition(base_bias)
     if reverse:
         betas = betas[::-1].copy()
+        if start is None:
+            exact = machine.enumerable()
+            start = machine.sample_exact(n_chains, rng) if exact else equilibrium()
     else:
         start = machine.sample_base(n_chains, base_bias, rng)
     assert start is not None

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _core
 from ..io import load_state, register_model, save_model
-from ..likelihood import Estimate, annealed_log_partition
+from ..likelihood import Estimate, estimate_log_partition
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._arguments import check_callables, check_integer, check_option, check_path, check_real
 from ._conv_machine import ConvMachine
@@ -700,29 +700,16 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             ``value`` and 95 % ``interval`` in nats.
         """
         check_is_fitted(self)
-        machine = self._machine()
-        if method == "exact":
-            value = machine.log_partition()
-            return Estimate(value, (value, value), "exact")
-        if method not in ("ais", "reverse_ais"):
-            raise ValueError(f"method is {method!r}; expected 'ais', 'reverse_ais' or 'exact'")
-        for name, count in (("n_chains", n_chains), ("n_temperatures", n_temperatures)):
-            if not isinstance(count, numbers.Integral) or count < 1:
-                raise ValueError(f"{name} is {count!r}; expected a positive integer")
         rng = check_random_state(self.random_state if random_state is None else random_state)
         generator = np.random.default_rng(seed_from(rng))
         if start is not None:
             start = np.atleast_2d(checked_states(start, "start", np.float64, self.n_features_in_))
-        elif method == "reverse_ais":
-            if machine.enumerable():
-                start = machine.sample_exact(n_chains, generator)
-            else:
-                start = self.sample(n_chains, 5000, random_state=rng)
-        return annealed_log_partition(
+        return estimate_log_partition(
             self._synced_core(),
-            machine,
-            reverse=method == "reverse_ais",
+            self._machine(),
+            method,
             start=start,
+            equilibrium=lambda: self.sample(n_chains, 5000, random_state=rng),
             base_bias=self._base_bias(),
             n_chains=n_chains,
             n_temperatures=n_temperatures,

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import _core
 from ..io import load_state, register_model
-from ..likelihood import Estimate, Machine, annealed_log_partition
+from ..likelihood import Estimate, Machine, estimate_log_partition
 from ..units import Bernoulli, Layer
 from ._arguments import check_integer, check_real, check_widths
 from ._dbm_start import check_pretrain, pretrained
@@ -536,34 +536,23 @@ verbose, random_state
             ``value`` and 95 % ``interval`` in nats.
         """
         check_is_fitted(self)
-        machine = self._machine()
-        if method == "exact":
-            value = machine.log_partition()
-            return Estimate(value, (value, value), "exact")
-        if method not in ("ais", "reverse_ais"):
-            raise ValueError(f"method is {method!r}; expected 'ais', 'reverse_ais' or 'exact'")
-        for name, count in (("n_chains", n_chains), ("n_temperatures", n_temperatures)):
-            if not isinstance(count, numbers.Integral) or count < 1:
-                raise ValueError(f"{name} is {count!r}; expected a positive integer")
         rng = check_random_state(self.random_state if random_state is None else random_state)
-        core, start = self._synced_core(), None
-        if method == "reverse_ais":
-            if machine.enumerable():
-                start = machine.sample_exact(n_chains, np.random.default_rng(seed_from(rng)))
-            else:
-                start, _ = core.gibbs(
-                    self._chains(n_chains, rng), _EQUILIBRIUM, None, seed_from(rng)
-                )
-        return annealed_log_partition(
+        generator, core = np.random.default_rng(seed_from(rng)), self._synced_core()
+
+        def equilibrium() -> np.ndarray:
+            chains = self._chains(n_chains, rng)
+            return core.gibbs(chains, _EQUILIBRIUM, None, seed_from(rng))[0]
+
+        return estimate_log_partition(
             core,
-            machine,
-            reverse=method == "reverse_ais",
-            start=start,
+            self._machine(),
+            method,
+            equilibrium=equilibrium,
             base_bias=self._base_bias(),
             n_chains=n_chains,
             n_temperatures=n_temperatures,
             dtype=self._dtype,
-            rng=np.random.default_rng(seed_from(rng)),
+            rng=generator,
         )
 
     def log_likelihood(self, X, method="ais", **options) -> Estimate:

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..io import register_model
-from ..likelihood import Estimate, annealed_log_partition
+from ..likelihood import Estimate, estimate_log_partition
 from ._missing import Missing
 from ._rbm_core import checked_states, clamped, concatenated, seed_from
 from ._rbm_training import RBMTraining
@@ -456,15 +456,6 @@ class RBM(RBMTraining):
         check_is_fitted(self)
         if not isinstance(total, numbers.Integral) or total < 1:
             raise ValueError(f"total is {total!r}; expected a positive integer")
-        machine = self._machine(int(total))
-        if method == "exact":
-            value = machine.log_partition()
-            return Estimate(value, (value, value), "exact")
-        if method not in ("ais", "reverse_ais"):
-            raise ValueError(f"method is {method!r}; expected 'ais', 'reverse_ais' or 'exact'")
-        for name, count in (("n_chains", n_chains), ("n_temperatures", n_temperatures)):
-            if not isinstance(count, numbers.Integral) or count < 1:
-                raise ValueError(f"{name} is {count!r}; expected a positive integer")
         rng = check_random_state(self.random_state if random_state is None else random_state)
         generator = np.random.default_rng(seed_from(rng))
         if start is not None:
@@ -474,16 +465,12 @@ class RBM(RBMTraining):
                     f"start is a {type(start).__name__} of shape {start.shape}; expected a dense "
                     f"array of shape (n_chains, {self.components_.shape[1]})"
                 )
-        elif method == "reverse_ais":
-            if machine.enumerable():
-                start = machine.sample_exact(n_chains, generator)
-            else:
-                start = self.sample(n_chains, 5000, total=total, random_state=rng)
-        return annealed_log_partition(
+        return estimate_log_partition(
             self._synced_core(),
-            machine,
-            reverse=method == "reverse_ais",
+            self._machine(int(total)),
+            method,
             start=start,
+            equilibrium=lambda: self.sample(n_chains, 5000, total=total, random_state=rng),
             base_bias=self._base_bias(),
             n_chains=n_chains,
             n_temperatures=n_temperatures,
