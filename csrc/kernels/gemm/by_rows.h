@@ -4,6 +4,7 @@
 // where lists of non-zeros are short.)
 #pragma once
 #include "kernels/gemm/block.h"
+#include "kernels/gemm/tables.h"
 
 namespace unsupfast::USF_ISA {
 
@@ -98,12 +99,14 @@ void multiply_by_rows(int64_t m, int64_t n, const Product* products, int64_t cou
     });
 }
 
-// The better of both ways for the left operand: lists are packed once for all threads.
+// The best way for the left operand: lists are packed once for all threads.
 template <class T, class Epilogue>
 void multiply_best(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
                    const Epilogue& epilogue) {
     const Product product{k, a, b};
-    if (a.bits || a.indptr)
+    if (by_tables(m, k, a, format))
+        multiply_by_tables<T>(m, n, k, a, b, format, launch, epilogue);
+    else if (a.bits || a.indptr)
         multiply<T>(m, n, k, a, b, format, launch, epilogue);
     else
         multiply_by_rows<T>(m, n, &product, 1, format, launch, epilogue);

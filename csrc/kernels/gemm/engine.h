@@ -4,7 +4,8 @@
 // the epilogue gets the finished tile while it is in the first-level cache.
 //
 // Every output is one chain of multiply-adds in the order of k, whatever the tile, the thread or the
-// density: results do not depend on the number of threads, and skipping zeros is exact.
+// density: results do not depend on the number of threads, and skipping zeros is exact. (Many rows of bits
+// that are not sparse are for tables.h.)
 #pragma once
 
 #include "kernels/gemm/op.h"
@@ -36,7 +37,7 @@ struct alignas(64) Slot {
 };
 
 // Largest share of non-zeros for which the lists win over the dense kernel, measured at 784 x 500.
-constexpr double kSparseShare = 0.55, kSparseShareBf16 = 0.30;
+constexpr double kSparseShare = 0.35, kSparseShareBf16 = 0.20;
 
 // out[r][0..cols) (leading dimension 32) = packed tile times panel. Defined once per ISA, in gemm/simd.cpp.
 template <class T>

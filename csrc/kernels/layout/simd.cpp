@@ -167,7 +167,9 @@ void turn_panels(const TurnPanels& p, const Launch& launch) {
                     for (int64_t c = 0; c < kPanel; c += L) {
                         Vec<T> v[L];
                         for (int64_t q = 0; q < L; ++q) {
-                            v[q] = i + q < p.k ? load(src + (panel * p.k + i + q) * kPanel + c) : Vec<T>{};
+                            const T* row = src + (panel * p.k + i + q) * kPanel + c;
+                            v[q] = i + q < p.k ? load(row) : Vec<T>{};
+                            __builtin_prefetch(row + p.k * kPanel);  // the same of the next panel, far away
                             bad += v[q] * T(0);
                         }
                         if constexpr (sizeof(T) == 4)

@@ -122,32 +122,35 @@ void weight_update(const WeightUpdate& p, const Launch& launch) {
     const PackPanels pack{p.rows, p.hiddens, p.hidden, p.hiddens, 1, hidden, p.dtype, p.format, p.contrast};
     USF_KERNEL_NAME(USF_ISA, PackPanels)(pack, launch);
 
-    multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch,
-                [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
-                    for (int r = 0; r < rows; ++r) {
-                        const int64_t i = m0 + r;
-                        T* w_row = weights + (n0 / kPanel * p.visibles + i) * kPanel;
-                        T* v_row = velocity ? velocity + (w_row - weights) : nullptr;
-                        const T factor = row_scale ? row_scale[i] : T(1);
-                        Vec<T> dot{};
-                        for (int64_t j = 0; j < cols; j += L) {
-                            const Vec<T> product = load(tile + r * kPanel + j);
-                            Vec<T> w = load(w_row + j), g = product * factor;
-                            if (partial) dot += w * product;
-                            for (int t = 0; t < 2; ++t)
-                                if (left[t]) g -= load_n(right[t] + n0 + j, least(cols - j, L)) * left[t][i];
-                            if (l2 != 0) g -= w * l2;
-                            if (l1 != 0) g -= w > T(0) ? splat(l1) : w < T(0) ? splat(-l1) : Vec<T>{};
-                            g *= rate;
-                            if (velocity) {
-                                g += load(v_row + j) * momentum;
-                                store(v_row + j, g);
-                            }
-                            store(w_row + j, w + g);
-                        }
-                        if (partial) partial[n0 / kPanel * p.visibles + i] = sum<T>(dot);
-                    }
-                });
+    const auto step = [&](int64_t m0, int rows, int64_t n0, int64_t cols, const T* tile) {
+        for (int r = 0; r < rows; ++r) {
+            const int64_t i = m0 + r;
+            T* w_row = weights + (n0 / kPanel * p.visibles + i) * kPanel;
+            T* v_row = velocity ? velocity + (w_row - weights) : nullptr;
+            const T factor = row_scale ? row_scale[i] : T(1);
+            Vec<T> dot{};
+            for (int64_t j = 0; j < cols; j += L) {
+                const Vec<T> product = load(tile + r * kPanel + j);
+                Vec<T> w = load(w_row + j), g = product * factor;
+                if (partial) dot += w * product;
+                for (int t = 0; t < 2; ++t)
+                    if (left[t]) g -= load_n(right[t] + n0 + j, least(cols - j, L)) * left[t][i];
+                if (l2 != 0) g -= w * l2;
+                if (l1 != 0) g -= w > T(0) ? splat(l1) : w < T(0) ? splat(-l1) : Vec<T>{};
+                g *= rate;
+                if (velocity) {
+                    g += load(v_row + j) * momentum;
+                    store(v_row + j, g);
+                }
+                store(w_row + j, w + g);
+            }
+            if (partial) partial[n0 / kPanel * p.visibles + i] = sum<T>(dot);
+        }
+    };
+    if (by_tables(p.visibles, p.rows, p.visible, p.format))
+        multiply_by_tables<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch, step);
+    else
+        multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch, step);
     if (partial) reduce_partials(partial, panels(p.hiddens), p.visibles, static_cast<T*>(p.row_dot), false);
 }
 

@@ -1,7 +1,8 @@
 """Greedy pre-training of a deep belief network as a whole, beside PyTorch and JAX.
 
-The work is the same for all: layer by layer, five passes of CD-1 over the rows, then the mean
-activities of all rows, on which the next layer is trained. Every call starts from fresh parameters.
+The work is the same for all: layer by layer, five passes of CD-1 over the rows, from fresh
+parameters in every call. A layer above the lowest is trained on the mean activities of the one
+below, computed once, or on states drawn from those of all layers below, anew in every pass.
 """
 
 from __future__ import annotations
@@ -37,19 +38,22 @@ def layers(X: np.ndarray, batch: int, learning_rate: float) -> list[RBMProblem]:
     return made
 
 
-def flops(tasks: Sequence[RBMProblem]) -> float:
+def flops(tasks: Sequence[RBMProblem], states: bool) -> float:
     """Floating-point operations of all layers, and of the products between them."""
-    between = sum(2.0 * p.X.shape[0] * p.W.size for p in tasks[:-1])
+    ups = [2.0 * p.X.shape[0] * p.W.size for p in tasks[:-1]]
+    between = EPOCHS * sum(sum(ups[:i]) for i in range(len(tasks))) if states else sum(ups)
     return EPOCHS * sum(p.flops for p in tasks) + between
 
 
-def _contender(tasks: Sequence[RBMProblem], name: str, group: str, setup: Any, **more: Any) -> Any:
+def _contender(
+    tasks: Sequence[RBMProblem], states: bool, name: str, group: str, setup: Any, **more: Any
+) -> Any:
     return Contender(
         name=name,
         group=group,
         setup=setup,
         units=EPOCHS * tasks[0].X.shape[0],
-        flops=flops(tasks),
+        flops=flops(tasks, states),
         **more,
     )
 
@@ -58,20 +62,20 @@ def _contender(tasks: Sequence[RBMProblem], name: str, group: str, setup: Any, *
 
 
 def ours_contenders(
-    tasks: Sequence[RBMProblem], precisions: tuple[str, ...]
+    tasks: Sequence[RBMProblem], states: bool, precisions: tuple[str, ...]
 ) -> Iterator[Contender]:
-    """Yield ``DBN.fit``, and the fits of its machines on given activities one after the other."""
+    """Yield ``DBN.fit``; on means also the fits of its machines one after the other."""
     for precision in precisions:
         short = {"float32": "f32", "bfloat16": "bf16", "int16": "i16"}.get(precision, precision)
-        form = _Ours(tasks, precision)
-        for name, setup in (("", form.whole), (" RBMs alone", form.apart)):
+        form = _Ours(tasks, states, precision)
+        for name, setup in (("", form.whole), (" RBMs alone", form.apart))[: 1 if states else 2]:
             title = f"unsupfast {short}{name}"
-            yield _contender(tasks, title, title, setup, precision=precision, ours=True)
+            yield _contender(tasks, states, title, title, setup, precision=precision, ours=True)
 
 
 class _Ours:
-    def __init__(self, tasks: Sequence[RBMProblem], precision: str) -> None:
-        self.tasks = tasks
+    def __init__(self, tasks: Sequence[RBMProblem], states: bool, precision: str) -> None:
+        self.tasks, self.activities = tasks, "sample" if states else "mean"
         self.options = {
             "method": "cd",
             "learning_rate": tasks[0].learning_rate,
@@ -85,7 +89,7 @@ class _Ours:
     def whole(self) -> Callable[[], None]:
         import unsupfast as uf
 
-        model = uf.DBN(WIDTHS, momentum=0.0, **self.options)
+        model = uf.DBN(WIDTHS, activities=self.activities, momentum=0.0, **self.options)
         return lambda: model.fit(self.tasks[0].X)
 
     def apart(self) -> Callable[[], None]:
@@ -108,18 +112,21 @@ class _Ours:
 
 
 def torch_contenders(
-    tasks: Sequence[RBMProblem], threads: int, *, compiled: bool = True
+    tasks: Sequence[RBMProblem], states: bool, threads: int, *, compiled: bool = True
 ) -> Iterator[Contender]:
     """Yield PyTorch's forms in float32: eager or compiled, ``bernoulli`` or ``rand < p``."""
     for mode in ["eager"] + ["compile"] * compiled:
         for sampler in ("bernoulli", "rand"):
-            form = _Torch(tasks, threads, mode, sampler)
-            yield _contender(tasks, f"PyTorch {mode} f32 {sampler}", "PyTorch f32", form.setup)
+            form = _Torch(tasks, states, threads, mode, sampler)
+            name = f"PyTorch {mode} f32 {sampler}"
+            yield _contender(tasks, states, name, "PyTorch f32", form.setup)
 
 
 class _Torch:
-    def __init__(self, tasks: Sequence[RBMProblem], threads: int, mode: str, sampler: str) -> None:
-        self.tasks, self.threads = tasks, threads
+    def __init__(
+        self, tasks: Sequence[RBMProblem], states: bool, threads: int, mode: str, sampler: str
+    ) -> None:
+        self.tasks, self.states, self.threads, self.sampler = tasks, states, threads, sampler
         self.forms = [_TorchCD(p, threads, "float32", mode, sampler, "cpu") for p in tasks]
 
     def setup(self) -> Callable[[], None]:
@@ -129,7 +136,16 @@ class _Torch:
         data = torch.from_numpy(self.tasks[0].X.copy())
         steps = [form.step(torch, torch.float32) for form in self.forms]
         fresh = [tuple(x.clone() for x in (form.W, form.b, form.c)) for form in self.forms]
-        activities = [torch.empty(len(data), width) for width in WIDTHS[:-1]]
+        means, drawn = ([torch.empty(len(data), w) for w in WIDTHS[:-1]] for _ in range(2))
+
+        def up(i: int, rows: Any) -> Any:
+            form = self.forms[i]
+            p = torch.addmm(form.c, rows, form.W, out=means[i]).sigmoid_()
+            if not self.states:
+                return p
+            if self.sampler == "bernoulli":
+                return torch.bernoulli(p, out=drawn[i])
+            return drawn[i].uniform_().lt_(p)
 
         def call() -> None:
             with torch.no_grad():
@@ -137,26 +153,31 @@ class _Torch:
                 for i, (form, step) in enumerate(zip(self.forms, steps, strict=True)):
                     for x, start in zip((form.W, form.b, form.c), fresh[i], strict=True):
                         x.copy_(start)
-                    for _ in range(EPOCHS):
+                    for epoch in range(EPOCHS):
+                        if self.states:
+                            rows = data
+                            for below in range(i):
+                                rows = up(below, rows)
+                        elif i and epoch == 0:
+                            rows = up(i - 1, rows)
                         for v0 in rows.split(form.problem.batch):
                             step(v0)
-                    if i < len(activities):
-                        out = activities[i]
-                        rows = torch.addmm(form.c, rows, form.W, out=out).sigmoid_()
 
         return call
 
 
-def jax_contenders(tasks: Sequence[RBMProblem]) -> Iterator[Contender]:
+def jax_contenders(tasks: Sequence[RBMProblem], states: bool) -> Iterator[Contender]:
     """Yield JAX's forms in float32: a layer's epoch as one program, or an update."""
     for generator, mode in (("threefry2x32", "scan"), ("threefry2x32", "step")):
-        form = _Jax(tasks, generator, mode)
-        yield _contender(tasks, f"JAX jit {mode} f32", "JAX f32", form.setup)
+        form = _Jax(tasks, states, generator, mode)
+        yield _contender(tasks, states, f"JAX jit {mode} f32", "JAX f32", form.setup)
 
 
 class _Jax:
-    def __init__(self, tasks: Sequence[RBMProblem], generator: str, mode: str) -> None:
-        self.tasks, self.mode = tasks, mode
+    def __init__(
+        self, tasks: Sequence[RBMProblem], states: bool, generator: str, mode: str
+    ) -> None:
+        self.tasks, self.states, self.mode = tasks, states, mode
         self.forms = [_JaxCD(p, "float32", generator, mode) for p in tasks]
 
     def setup(self) -> Callable[[], None]:
@@ -170,23 +191,30 @@ class _Jax:
         data = jnp.asarray(self.tasks[0].X)
 
         @jax.jit
-        def up(carry: Any, rows: Any) -> Any:
+        def up(carry: Any, rows: Any, key: Any) -> Any:
             W, _, c, _ = carry
-            return jax.nn.sigmoid(jnp.matmul(rows, W, precision="highest") + c)
+            p = jax.nn.sigmoid(jnp.matmul(rows, W, precision="highest") + c)
+            return (jax.random.uniform(key, p.shape) < p).astype(p.dtype) if self.states else p
 
         def call() -> None:
-            rows = data
+            rows, below = data, []
+            keys = iter(jax.random.split(jax.random.key(0), EPOCHS * len(self.forms) ** 2))
             for form, (one, epoch) in zip(self.forms, programs, strict=True):
-                batches = rows.reshape(-1, form.problem.batch, rows.shape[1])
                 carry = form.start(jax, jnp)
-                for _ in range(EPOCHS):
+                for number in range(EPOCHS):
+                    if self.states:
+                        rows = data
+                        for layer in below:
+                            rows = up(layer, rows, next(keys))
+                    elif below and number == 0:
+                        rows = up(below[-1], rows, next(keys))
+                    batches = rows.reshape(-1, form.problem.batch, rows.shape[1])
                     if self.mode == "scan":
                         carry = epoch(carry, batches)
                         continue
                     for v0 in batches:
                         carry = one(carry, v0)
-                if form is not self.forms[-1]:
-                    rows = up(carry, rows)
+                below.append(carry)
             jax.block_until_ready(carry)
 
         return call

@@ -280,7 +280,8 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
             problem = replace(task, learning_rate=0.001, gaussian=True)
             done(_cd(problem, "standardised real rows", args, threads, options))
     if "dbn" in args.what:
-        done(_dbn(X, source, args, threads, options))
+        for states in (False, True):
+            done(_dbn(X, source, states, args, threads, options))
     if "large" in args.what:
         rows = (np.random.default_rng(0).random((16 * 4096, 4096)) < 0.2).astype(np.float32)
         W = np.random.default_rng(1).normal(0, 0.01, (4096, 4096)).astype(np.float32)
@@ -348,24 +349,31 @@ def _cd(
 
 
 def _dbn(
-    X: np.ndarray, source: str, args: argparse.Namespace, threads: int, options: dict[str, Any]
+    X: np.ndarray,
+    source: str,
+    states: bool,
+    args: argparse.Namespace,
+    threads: int,
+    options: dict[str, Any],
 ) -> Result:
     """Pre-training of all layers as a whole, and what of ours is not the training of a layer."""
     batch = 100
     layers = dbn.layers(X[:DBN_ROWS], batch, LEARNING_RATE)
     contenders: list[Contender] = []
     if not args.only_peers:
-        contenders += dbn.ours_contenders(layers, tuple(args.precisions or ("float32",)))
+        contenders += dbn.ours_contenders(layers, states, tuple(args.precisions or ("float32",)))
     if {"torch", "compile"} & set(args.peers):
-        contenders += dbn.torch_contenders(layers, threads, compiled="compile" in args.peers)
+        contenders += dbn.torch_contenders(
+            layers, states, threads, compiled="compile" in args.peers
+        )
     if "jax" in args.peers:
-        contenders += dbn.jax_contenders(layers)
+        contenders += dbn.jax_contenders(layers, states)
     widths = "-".join(map(str, (X.shape[1], *dbn.WIDTHS)))
     title = f"DBN {widths}, {dbn.EPOCHS} epochs of CD-1 a layer, batch {batch}, {source}"
+    title += ", layers trained on " + ("states" if states else "means")
     result = harness.measure(contenders, title=title, **options)
-    result.info.update(
-        {"data": source, "rows": layers[0].X.shape[0], "batch": batch, "flops": dbn.flops(layers)}
-    )
+    facts = {"rows": layers[0].X.shape[0], "flops": dbn.flops(layers, states)}
+    result.info.update({"data": source, "batch": batch, **facts})
     return result
 
 
