@@ -1,5 +1,5 @@
 // Products of binary states by tables of sums. Four rows of a panel have 16 sums of some of them; with those in a
-// table, a row of bits takes one addition for every four of its bits, whatever they are: two to three times as fast as
+// table, a row of bits takes one addition for every four of its bits, whatever they are: up to twice as fast as
 // multiplying, where there are rows enough to pay for the tables, and no packing at all.
 //
 // An output is one chain of additions again, of the sums of four neighbouring k in the order of k: results do not
