@@ -278,7 +278,7 @@ def gemm_cases():
         yield gemm_case(m, n, k, DENSITIES[i % len(DENSITIES)], "bits", binary=m)
     for density in DENSITIES:
         yield gemm_case(43, 35, 200, density, "bits", binary=43)
-    for k in (1, 4, 6, 31, 32, 61, 133):  # tables of sums: whole words, groups of four bits, the rest
+    for k in (1, 4, 6, 31, 32, 61, 133):  # tables: whole words, groups of four bits, the rest
         yield gemm_case(30, 50, k, 0.5, "bits", binary=30)
     yield gemm_case(300, 17, 70, 0.9, "bits", binary=300)
     for shape in LARGE_SHAPES:

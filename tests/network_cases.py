@@ -536,6 +536,8 @@ def take_rows_case(m, n, kind, amount=0.3, *, sparse=False, large=False):
             noisy = np.where(u < level, 0, x)
         elif kind == "salt_pepper":
             noisy = np.where(u < level, np.where(u < level / 2, 0, 1), x)
+        elif kind == "bernoulli":
+            noisy = u < x
         else:
             z = special.ndtri(u.astype(np.float64) + 2.0**-25)
             noisy = x + float(level) * z
@@ -549,7 +551,7 @@ def take_rows_case(m, n, kind, amount=0.3, *, sparse=False, large=False):
 
 
 def take_rows_cases():
-    for kind in ("none", "masking", "salt_pepper", "gaussian"):
+    for kind in ("none", "masking", "salt_pepper", "gaussian", "bernoulli"):
         for n in (1, 15, 16, 17, 31, 32, 33, 70):
             yield take_rows_case(4, n, kind)
         for m in (0, 1, 3):

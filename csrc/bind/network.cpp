@@ -232,7 +232,8 @@ py::tuple take_rows(const py::object& x, const AnyArray& index, int64_t cols, co
                                              {{"none", Corruption::none},
                                               {"masking", Corruption::masking},
                                               {"salt_pepper", Corruption::salt_pepper},
-                                              {"gaussian", Corruption::gaussian}},
+                                              {"gaussian", Corruption::gaussian},
+                                              {"bernoulli", Corruption::bernoulli}},
                                              "corruption");
     TakeRows p{};
     py::object owner;

@@ -51,6 +51,9 @@ __global__ void __launch_bounds__(256) take_rows_kernel(const __grid_constant__ 
             case Corruption::gaussian:
                 x += amount * probit(u);
                 break;
+            case Corruption::bernoulli:
+                x = u < x ? T(1) : T(0);
+                break;
         }
         corrupted[j] = x;
     }

@@ -8,7 +8,8 @@ namespace unsupfast {
 //   masking      0 where u < amount
 //   salt_pepper  0 where u < amount / 2, else 1 where u < amount
 //   gaussian     x + amount z, z the normal quantile of u
-enum class Corruption : int { none, masking, salt_pepper, gaussian };
+//   bernoulli    1 where u < x, else 0: states drawn from means
+enum class Corruption : int { none, masking, salt_pepper, gaussian, bernoulli };
 
 // clean (m x n) = rows index[i] of x; corrupted = the same, corrupted. Either may be null. The random numbers of a
 // row are those of its place in x, so they do not depend on the batch it comes in.

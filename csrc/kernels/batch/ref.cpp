@@ -30,6 +30,9 @@ void take_rows(const TakeRows& p) {
                 case Corruption::gaussian:
                     x += amount * probit(u);
                     break;
+                case Corruption::bernoulli:
+                    x = u < x ? T(1) : T(0);
+                    break;
             }
             corrupted[i * p.n + j] = x;
         }

@@ -16,6 +16,8 @@ Vec<T> corrupt(Corruption how, Vec<T> x, Vec<T> u, T amount) {
             return u < amount ? (u < amount / 2 ? Vec<T>{} : splat(T(1))) : x;
         case Corruption::gaussian:
             return x + probit(u) * amount;
+        case Corruption::bernoulli:
+            return u < x ? splat(T(1)) : Vec<T>{};
         case Corruption::none:
             break;
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ._stream import MappedStream, is_stream
 
 __all__ = ["Sampled", "coded", "train_layers"]
@@ -78,15 +79,18 @@ class Sampled:
         self._activities, self._seed, self._passes = activities, seed, passes
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        rng = np.random.default_rng([*self._seed, self._passes])
+        seeds = np.random.SeedSequence([*self._seed, self._passes])
         self._passes += 1
-        for p in self._blocks(rng):
-            yield (rng.random(p.shape, np.float32) < p).astype(p.dtype)
-
-    def _blocks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        names = {"seed": int(seeds.generate_state(1, np.uint64)[0])}
         if is_stream(self._activities):
-            yield from self._activities
+            for step, p in enumerate(self._activities):
+                yield _states(p, np.arange(len(p)), step=step, **names)
             return
-        order = rng.permutation(len(self._activities))
+        order = np.random.default_rng(seeds).permutation(len(self._activities))
         for start in range(0, len(order), _CHUNK_ROWS):
-            yield self._activities[order[start : start + _CHUNK_ROWS]]
+            yield _states(self._activities, order[start : start + _CHUNK_ROWS], **names)
+
+
+def _states(p: np.ndarray, index: np.ndarray, **names: int) -> np.ndarray:
+    """States of the units whose probabilities are those rows."""
+    return _core.take_rows(p, index, p.shape[1], "bernoulli", **names)[1]
