@@ -55,28 +55,40 @@ inline void fill_table(const W* panel, int vectors, T* sums) {
     }
 }
 
-// Adds to every row's outputs the sums that its next bits name.
+// Adds to the outputs of R rows the sums that their next bits name; rows side by side hide each other's latency.
+template <class T, int NV, int kGroups, int R>
+inline void add_sums(const uint32_t* bits, int64_t stride, int shift, const T* sums, T* out) {
+    constexpr uint64_t kSize = kPanel * sizeof(T);
+    uint64_t word[R];
+    Vec<T> acc[R][NV];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+        word[r] = bits[r * stride] >> shift;
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v) acc[r][v] = load(out + r * kPanel + v * kLanes<T>);
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g)
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) {
+            // where the sum lies, in bytes: its number times kSize, by one shift and one mask
+            const uint64_t at = (word[r] >> g * kTableBits) * kSize & (kTableSums - 1) * kSize;
+            const char* table = reinterpret_cast<const char*>(sums + g * kTableSums * kPanel);
+            const T* sum = reinterpret_cast<const T*>(table + at);
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; ++v) acc[r][v] += load(sum + v * kLanes<T>);
+        }
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v) store(out + r * kPanel + v * kLanes<T>, acc[r][v]);
+}
 template <class T, int NV, int kGroups>
 inline void add_sums(const uint32_t* bits, int64_t stride, int shift, int64_t rows, const T* sums, T* out) {
-    constexpr uint64_t kSize = kPanel * sizeof(T);
-    static_assert((kSize & (kSize - 1)) == 0);
-    for (int64_t r = 0; r < rows; ++r, bits += stride, out += kPanel) {
-        const uint64_t word = *bits >> shift;
-        Vec<T> acc[NV];
-#pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) acc[v] = load(out + v * kLanes<T>);
-#pragma GCC unroll 8
-        for (int g = 0; g < kGroups; ++g) {
-            // the offset of the sum in bytes: its number times kSize, by one shift and one mask
-            const uint64_t at = (word >> g * kTableBits) * kSize & (kTableSums - 1) * kSize;
-            const T* sum =
-                reinterpret_cast<const T*>(reinterpret_cast<const char*>(sums + g * kTableSums * kPanel) + at);
-#pragma GCC unroll 8
-            for (int v = 0; v < NV; ++v) acc[v] += load(sum + v * kLanes<T>);
-        }
-#pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) store(out + v * kLanes<T>, acc[v]);
-    }
+    int64_t r = 0;
+    for (; r + 2 <= rows; r += 2, bits += 2 * stride, out += 2 * kPanel)
+        add_sums<T, NV, kGroups, 2>(bits, stride, shift, sums, out);
+    if (r < rows) add_sums<T, NV, kGroups, 1>(bits, stride, shift, sums, out);
 }
 
 // out[r][0..cols) (leading dimension 32) = rows of bits times a panel of words W.

@@ -197,7 +197,8 @@ class _Jax:
             return (jax.random.uniform(key, p.shape) < p).astype(p.dtype) if self.states else p
 
         def call() -> None:
-            rows, below = data, []
+            rows = data
+            below: list[Any] = []
             keys = iter(jax.random.split(jax.random.key(0), EPOCHS * len(self.forms) ** 2))
             for form, (one, epoch) in zip(self.forms, programs, strict=True):
                 carry = form.start(jax, jnp)

@@ -311,6 +311,8 @@ class DBN(DBNLayers):
     def _up_beside(self, j: int, rows: np.ndarray) -> np.ndarray:
         rbm = self.layers_[j]
         n = rbm.components_.shape[1]
+        if n == rows.shape[1]:
+            return rbm.transform(rows)
         return np.hstack([rbm.transform(np.ascontiguousarray(rows[:, :n])), rows[:, n:]])
 
     def _fit_layer(self, i: int, rbm: RBM, inputs: Any) -> None:
