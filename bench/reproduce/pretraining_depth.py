@@ -23,20 +23,23 @@ PUBLISHED = {
 }
 
 
-def picture(errors: dict[str, dict[int, list[float]]]) -> Any:
-    """Mean error by depth; bars are standard deviations among seeds."""
+def picture(errors: dict[str, dict[int, list[float]]], deepest: dict[str, Any]) -> Any:
+    """Mean error by depth, bars of standard deviations; filters of the deepest networks."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(16, 4.8), layout="constrained")
     for name, by_depth in errors.items():
         depths = sorted(by_depth)
         means = [float(np.mean(by_depth[d])) for d in depths]
         bars = [float(np.std(by_depth[d])) for d in depths]
-        axes.errorbar(depths, means, bars, marker="o", capsize=4, label=name)
-    axes.set_xticks(depths)
-    axes.set_xlabel("hidden layers")
-    axes.set_ylabel("test error, per cent")
-    axes.legend()
+        axes[0].errorbar(depths, means, bars, marker="o", capsize=4, label=name)
+    axes[0].set_xticks(depths)
+    axes[0].set_xlabel("hidden layers")
+    axes[0].set_ylabel("test error, per cent")
+    axes[0].legend()
+    for (name, model), ax in zip(deepest.items(), axes[1:], strict=True):
+        title = f"first layer of {len(model.hidden_layer_sizes)}, {name}, fine-tuned"
+        uf.plot.filters(model, image_shape=(28, 28), n=100, ax=ax, title=title)
     return figure
 
 
@@ -54,9 +57,15 @@ def main() -> None:
     X, y = common.images("train")[: args.rows], common.labels("train")[: args.rows]
     test, target = common.images("test")[: args.rows], common.labels("test")[: args.rows]
     machine = uf.RBM(
-        method="cd", learning_rate=0.05, momentum=0.5, batch_size=100, n_iter=args.pretrain_epochs
+        method="cd",
+        learning_rate=0.05,
+        momentum=0.5,
+        batch_size=100,
+        n_iter=args.pretrain_epochs,
+        precision="int16",
     )
     errors: dict[str, dict[int, list[float]]] = {"pre-trained": {}, "random weights": {}}
+    models = {}
     for seed in args.seeds:
         # the layers of a network are those of the deepest one: each is trained once
         deepest = uf.DBN((args.width,) * max(args.depths), rbm=machine, random_state=seed)
@@ -74,6 +83,7 @@ def main() -> None:
                     learning_rate=uf.optim.Cosine(args.rate, epochs=args.epochs),
                     batch_size=100,
                     n_iter=args.epochs,
+                    precision="bfloat16",
                     random_state=seed,
                     verbose=args.verbose,
                 )
@@ -81,12 +91,13 @@ def main() -> None:
                     model.fit(X, y)
                 error = 100 * (1 - model.score(test, target))
                 errors[name].setdefault(depth, []).append(error)
+                models[name] = model
                 report.add(what=name, depth=depth, seed=seed, error=error, **facts,
                            pretraining=layers["seconds"] if pretrain else 0.0)  # fmt: skip
     for name, by_depth in errors.items():
         found = {str(d): [float(np.mean(e)), float(np.std(e))] for d, e in by_depth.items()}
         report.summary(**{name: found})
-    report.picture(picture(errors))
+    report.picture(picture(errors, models))
 
 
 def below(dbn: uf.DBN, depth: int) -> uf.DBN:
