@@ -1,6 +1,8 @@
-// Convolutions: single operations, for tests and benchmarks.
+// Convolutions: single operations, for tests and benchmarks, and the machine of csrc/rbm/conv_rbm.h, as in
+// bind/rbm.cpp.
 #include "array.h"
 #include "bind/bits.h"
+#include "bind/machines.h"
 #include "kernels/conv/shape.h"
 #include "kernels/layout/op.h"
 #include "rbm/conv_rbm.h"
@@ -189,20 +191,6 @@ py::dict pooling_step(const AnyArray& x, const AnyArray& filters, const AnyArray
     return out;
 }
 
-// ---------------------------------------------------------------- the machine
-
-void copy_into(const Array& to, const AnyArray& from, const char* name) {
-    std::memcpy(to.data(), contiguous(from, name, to.dtype(), {to.size()}).data(), to.bytes());
-}
-
-AnyArray copy_from(const Array& from, const std::vector<int64_t>& shape) {
-    AnyArray out = new_array(from.dtype(), shape);
-    std::memcpy(out.mutable_data(), from.data(), out.nbytes());
-    return out;
-}
-
-AnyArray copy_of(const AnyArray& a) { return AnyArray::of(a.object().attr("copy")()); }
-
 }  // namespace
 
 void bind_conv(py::module_& m) {
@@ -233,9 +221,9 @@ void bind_conv(py::module_& m) {
         .def_readwrite("sparsity_target", &ConvOptions::sparsity_target)
         .def_readwrite("sparsity_cost", &ConvOptions::sparsity_cost);
 
-    py::class_<ConvRbm>(m, "ConvRbm", "A convolutional RBM with probabilistic max-pooling, on the CPU.")
+    py::class_<ConvRbm>(m, "ConvRbm", "A convolutional RBM with probabilistic max-pooling.")
         .def(py::init([](std::tuple<int64_t, int64_t, int64_t> image, int64_t filters, Pair size, int64_t pool,
-                         const std::string& visible, const std::string& dtype, const std::string& precision) {
+                         const std::string& visible, const std::string& dtype, const std::string& precision, int gpu) {
                  const auto [height, width, channels] = image;
                  const ConvShape s = shape_from(height, width, channels, filters, size, 1, {0, 0});
                  check(pool > 0 && s.out_height() % pool == 0 && s.out_width() % pool == 0,
@@ -244,72 +232,78 @@ void bind_conv(py::module_& m) {
                  check(unit == Unit::bernoulli || unit == Unit::gaussian, "visible is neither bernoulli nor gaussian");
                  const DType type = dtype_from(dtype, "dtype"), format = format_from(precision, type);
                  check(format != DType::i16, "precision is 'int16'; expected one of real numbers");
-                 return std::make_unique<ConvRbm>(s, pool, unit, type, format);
+                 return std::make_unique<ConvRbm>(s, pool, unit, type, format, Device{gpu});
              }),
-             "image"_a, "filters"_a, "size"_a, "pool"_a, "visible"_a, "dtype"_a, "precision"_a)
+             "image"_a, "filters"_a, "size"_a, "pool"_a, "visible"_a, "dtype"_a, "precision"_a, "gpu"_a = -1,
+             "gpu: where it lives (-1: on the CPU).")
+        .def_property_readonly("gpu", [](const ConvRbm& r) { return r.device.gpu; })
         .def_readwrite("seed", &ConvRbm::seed)
         .def_readwrite("step", &ConvRbm::step)
         .def(
             "set_parameters",
             [](ConvRbm& r, const AnyArray& filters, const AnyArray& visible_bias, const AnyArray& hidden_bias) {
                 contiguous(filters, "filters", r.dtype, {r.shape.filters, r.shape.taps()});
-                std::memcpy(r.filters.data(), filters.data(), r.filters.bytes());
-                copy_into(r.visible_bias, visible_bias, "visible_bias");
-                copy_into(r.hidden_bias, hidden_bias, "hidden_bias");
+                copy_memory(r.device, r.filters.data(), {}, filters.data(), filters.nbytes());
+                copy_into(r.visible_bias, visible_bias, "visible_bias", r.dtype);
+                copy_into(r.hidden_bias, hidden_bias, "hidden_bias", r.dtype);
                 r.refresh();
             },
             "filters"_a, "visible_bias"_a, "hidden_bias"_a, "Filters are (filters, height width channels).")
         .def(
             "get_parameters",
             [](const ConvRbm& r) {
-                return py::make_tuple(copy_from(r.filters, {r.shape.filters, r.shape.taps()}),
-                                      copy_from(r.visible_bias, {r.shape.channels}),
-                                      copy_from(r.hidden_bias, {r.shape.filters}));
+                return py::make_tuple(array_of(r.filters, r.dtype, {r.shape.filters, r.shape.taps()}),
+                                      array_of(r.visible_bias, r.dtype, {r.shape.channels}),
+                                      array_of(r.hidden_bias, r.dtype, {r.shape.filters}));
             },
             "(filters, visible_bias, hidden_bias)")
         .def(
             "set_chains",
             [](ConvRbm& r, const AnyArray& chains) {
                 contiguous(chains, "chains", r.dtype, {-1, r.shape.pixels()});
-                r.chain_count = chains.shape(0);
-                r.chains = Array(r.dtype, chains.size());
-                std::memcpy(r.chains.data(), chains.data(), chains.nbytes());
+                r.set_chains(chains.data(), chains.shape(0));
             },
             "chains"_a, "Visible states of persistent chains.")
-        .def("get_chains", [](const ConvRbm& r) { return copy_from(r.chains, {r.chain_count, r.shape.pixels()}); })
+        .def("get_chains",
+             [](const ConvRbm& r) {
+                 AnyArray v = new_array(r.dtype, {r.chain_count(), r.shape.pixels()});
+                 r.get_chains(v.mutable_data());
+                 return v;
+             })
         .def(
             "get_state",
             [](const ConvRbm& r) {
                 py::dict d;
-                d["velocity"] = copy_from(r.velocity, {r.velocity.size()});
-                d["visible_velocity"] = copy_from(r.visible_velocity, {r.visible_velocity.size()});
-                d["hidden_velocity"] = copy_from(r.hidden_velocity, {r.hidden_velocity.size()});
-                d["activity"] = copy_from(r.activity, {r.activity.size()});
+                d["velocity"] = array_of(r.velocity, r.dtype, {r.velocity.size()});
+                d["visible_velocity"] = array_of(r.visible_velocity, r.dtype, {r.visible_velocity.size()});
+                d["hidden_velocity"] = array_of(r.hidden_velocity, r.dtype, {r.hidden_velocity.size()});
+                d["activity"] = array_of(r.activity, r.dtype, {r.activity.size()});
                 return d;
             },
             "What training carries from step to step, besides parameters, chains, seed and step.")
         .def("set_state",
              [](ConvRbm& r, const py::dict& d) {
-                 copy_into(r.velocity, AnyArray::of(d["velocity"]), "velocity");
-                 copy_into(r.visible_velocity, AnyArray::of(d["visible_velocity"]), "visible_velocity");
-                 copy_into(r.hidden_velocity, AnyArray::of(d["hidden_velocity"]), "hidden_velocity");
-                 copy_into(r.activity, AnyArray::of(d["activity"]), "activity");
+                 copy_into(r.velocity, AnyArray::of(d["velocity"]), "velocity", r.dtype);
+                 copy_into(r.visible_velocity, AnyArray::of(d["visible_velocity"]), "visible_velocity", r.dtype);
+                 copy_into(r.hidden_velocity, AnyArray::of(d["hidden_velocity"]), "hidden_velocity", r.dtype);
+                 copy_into(r.activity, AnyArray::of(d["activity"]), "activity", r.dtype);
              })
         .def(
             "train",
             [](ConvRbm& r, const AnyArray& x, const py::array_t<int64_t, py::array::c_style>& order,
                const ConvOptions& o, const py::object& callback) {
-                contiguous(x, "X", r.dtype, {-1, r.shape.pixels()});
+                const RowsArgument rows = rows_argument(x.object(), r.dtype, r.shape.pixels(), "X");
                 const int64_t* index = order.data();
                 for (int64_t i = 0; i < order.size(); ++i)
-                    check(index[i] >= 0 && index[i] < x.shape(0), "order has an index out of range");
+                    check(index[i] >= 0 && index[i] < rows.rows.count, "order has an index out of range");
                 check(o.batch_size > 0 && o.k > 0, "batch_size and k must be positive");
-                check(!o.persistent || r.chain_count > 0, "persistent training needs chains");
+                check(!o.persistent || r.chain_count() > 0, "persistent training needs chains");
                 Ticker ticker(callback, order.size());
                 std::optional<Diverged> diverged;
                 {
                     py::gil_scoped_release release;
-                    diverged = r.train(x.data(), index, order.size(), o, ticker.function());
+                    const RowsThere there(r.device, r.dtype, rows);
+                    diverged = r.train(there.rows(), index, order.size(), o, ticker.function());
                 }
                 ticker.rethrow();
                 if (!diverged) return py::object(py::none());
@@ -320,16 +314,16 @@ void bind_conv(py::module_& m) {
         .def(
             "hidden_given_visible",
             [](const ConvRbm& r, const AnyArray& v, const std::string& what, uint64_t seed) {
-                contiguous(v, "X", r.dtype, {-1, r.shape.pixels()});
-                const int64_t n = v.shape(0);
+                const RowsArgument rows = rows_argument(v.object(), r.dtype, r.shape.pixels(), "X");
+                const int64_t n = rows.rows.count;
                 const bool log_z = what == "log_partition", pooled = what == "pooled";
                 check(log_z || pooled || what == "mean" || what == "sample", "what is '" + what + "'");
                 AnyArray out =
                     log_z ? new_array(r.dtype, {n}) : new_array(r.dtype, {n, pooled ? r.pools() : r.units()});
-                if (log_z) out.clear();
                 void* p = out.mutable_data();
                 py::gil_scoped_release release;
-                r.hidden_given_visible(v.data(), n, what == "mean" ? p : nullptr, pooled ? p : nullptr,
+                const RowsThere there(r.device, r.dtype, rows);
+                r.hidden_given_visible(there.rows().data, n, what == "mean" ? p : nullptr, pooled ? p : nullptr,
                                        what == "sample" ? p : nullptr, log_z ? p : nullptr, seed);
                 return out;
             },
@@ -338,12 +332,13 @@ void bind_conv(py::module_& m) {
         .def(
             "visible_given_hidden",
             [](const ConvRbm& r, const AnyArray& h, const std::string& what, uint64_t seed) {
-                contiguous(h, "H", r.dtype, {-1, r.units()});
+                const RowsArgument rows = rows_argument(h.object(), r.dtype, r.units(), "H");
                 check(what == "mean" || what == "sample", "what is '" + what + "'");
-                AnyArray out = new_array(r.dtype, {h.shape(0), r.shape.pixels()});
+                AnyArray out = new_array(r.dtype, {rows.rows.count, r.shape.pixels()});
                 void* p = out.mutable_data();
                 py::gil_scoped_release release;
-                r.visible_given_hidden(h.data(), h.shape(0), what == "mean" ? p : nullptr,
+                const RowsThere there(r.device, r.dtype, rows);
+                r.visible_given_hidden(there.rows().data, rows.rows.count, what == "mean" ? p : nullptr,
                                        what == "sample" ? p : nullptr, seed);
                 return out;
             },

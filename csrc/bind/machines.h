@@ -25,28 +25,30 @@ inline RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols
 // Rows where the machine is: those given, or a copy that lives as long as this.
 class RowsThere {
   public:
-    RowsThere(const Rbm& r, const RowsArgument& given) : rows_(given.rows) {
-        if (given.device == r.device) return;
+    RowsThere(const Rbm& r, const RowsArgument& given) : RowsThere(r.device, r.dtype, given) {}
+    RowsThere(Device device, DType dtype, const RowsArgument& given) : rows_(given.rows), device_(device) {
+        if (given.device == device) return;
         check(!given.device.is_gpu(), "X is on a GPU and the machine is not");
         const Rows& x = given.rows;
         if (!x.indptr) {
-            rows_.data = copy(r, x.data, size_t(x.count * r.visibles * element_size(r.dtype)));
+            rows_.data = copy(x.data, size_t(x.count * x.row_stride * element_size(dtype)));
             return;
         }
         const int64_t entries = x.indptr[x.count];
-        rows_.data = copy(r, x.data, size_t(entries * element_size(r.dtype)));
-        rows_.indptr = static_cast<const int64_t*>(copy(r, x.indptr, size_t(x.count + 1) * 8));
-        rows_.indices = static_cast<const int32_t*>(copy(r, x.indices, size_t(entries) * 4));
+        rows_.data = copy(x.data, size_t(entries * element_size(dtype)));
+        rows_.indptr = static_cast<const int64_t*>(copy(x.indptr, size_t(x.count + 1) * 8));
+        rows_.indices = static_cast<const int32_t*>(copy(x.indices, size_t(entries) * 4));
     }
     const Rows& rows() const { return rows_; }
 
   private:
-    const void* copy(const Rbm& r, const void* from, size_t bytes) {
-        kept_.push_back(memory_on(r.device, bytes));
-        copy_memory(r.device, kept_.back().get(), {}, from, bytes);
+    const void* copy(const void* from, size_t bytes) {
+        kept_.push_back(memory_on(device_, bytes));
+        copy_memory(device_, kept_.back().get(), {}, from, bytes);
         return kept_.back().get();
     }
     Rows rows_;
+    Device device_;
     std::vector<std::shared_ptr<void>> kept_;
 };
 

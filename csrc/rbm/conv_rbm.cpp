@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "kernels/batch/op.h"
 #include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
 #include "rbm/step.h"
@@ -13,40 +14,59 @@ namespace {
 // Of the sliding mean of a filter's activity: over all positions, so that it needs fewer mini-batches than a unit's.
 constexpr double kFilterDecay = 0.9;
 
+// Where kernels leave what memory on the CPU (null: none) shall hold: there, or first in the GPU's.
+class Result {
+  public:
+    Result(void* on_cpu, DType dtype, int64_t n, Device device) : on_cpu_(on_cpu) {
+        if (on_cpu && device.is_gpu()) on_gpu_ = Array(dtype, n, device);
+    }
+    void* data() const { return on_gpu_ ? on_gpu_.data() : on_cpu_; }
+    void send() const {
+        if (on_gpu_) copy_memory({}, on_cpu_, on_gpu_.device(), on_gpu_.data(), on_gpu_.bytes());
+    }
+
+  private:
+    void* on_cpu_;
+    Array on_gpu_;
+};
+
 }  // namespace
 
-// `count` maps of visible units: values, and where all of these are 0 or 1 the same as bits.
+// `count` maps of visible units: values, and while all of these are 0 or 1 bits, which are what counts then.
 struct ConvRbm::Visibles {
     Visibles(const ConvRbm& r, int64_t count)
-        : r(r), count(count), values(r.dtype, count * r.shape.pixels()), bits(words(count * r.visible_words(), {})) {}
+        : r(r),
+          count(count),
+          line(r.shape.width * r.shape.channels),
+          values(r.array(count * r.shape.pixels())),
+          bits(words(count * r.visible_words(), r.device)) {}
 
-    void set(const void* from) {
-        std::memcpy(values.data(), from, values.bytes());
+    void set(const void* from, Device from_device) {
+        copy_memory(r.device, values.data(), from_device, from, values.bytes());
         look();
     }
-    // Whether values are bits; those are then made.
-    void look() {
-        binary = false;
-        if (r.visible != Unit::bernoulli) return;
-        const int64_t line = r.shape.width * r.shape.channels;
-        int32_t other = 0;
-        run(PackBits{count * r.shape.height, line, values.data(), line, nullptr, bits.as<uint32_t>(), &other, r.dtype});
-        binary = !other;
+    void take(const Rows& rows, const int64_t* order) {
+        const TakeRows p{count,   r.shape.pixels(), rows.left(), order, values.data(),
+                         nullptr, Corruption::none, 0,           {},    r.dtype};
+        run(p, r.device);
     }
+    void get(void* on_cpu) const {
+        if (!binary) return copy_memory({}, on_cpu, r.device, values.data(), values.bytes());
+        unpack_bits(bits.as<uint32_t>(), count * r.shape.height, line, on_cpu, r.dtype, r.device);
+    }
+    // Makes bits of values that are 0 and 1: after a look at them, which a GPU has to be waited for, or if so known.
+    void look() { binary = r.visible == Unit::bernoulli && r.pack(values.data(), count, bits, false); }
+    void pack(bool known) { binary = known && r.pack(values.data(), count, bits, true); }
     Left left() const { return r.shape.maps(values.data(), binary ? bits.as<uint32_t>() : nullptr); }
 
-    // Adds factor times the sums over all pixels to `sums`, a number a channel.
-    template <class T>
-    void add_sums(double factor, T* sums) const {
-        const int64_t line = r.shape.width * r.shape.channels;
-        const Array columns(r.dtype, line);
+    // columns (of a row of pixels) = the sums over all rows, and beta times what was there
+    void sum_rows(double beta, const Array& columns) const {
         const Left rows = binary ? bit_rows(bits.as<uint32_t>(), line) : Left{values.data(), line, 1};
-        run(ColumnSum{count * r.shape.height, line, rows, nullptr, 0, columns.data(), r.dtype});
-        for (int64_t j = 0; j < line; ++j) sums[j % r.shape.channels] += T(factor) * columns.as<T>()[j];
+        run(ColumnSum{count * r.shape.height, line, rows, nullptr, beta, columns.data(), r.dtype}, r.device);
     }
 
     const ConvRbm& r;
-    const int64_t count;
+    const int64_t count, line;
     Array values, bits;
     bool binary = false;
 };
@@ -57,49 +77,78 @@ struct ConvRbm::Step {
     void* log_partition = nullptr;
 };
 
-ConvRbm::ConvRbm(const ConvShape& s, int64_t pool, Unit visible, DType dtype, DType format)
+ConvRbm::ConvRbm(const ConvShape& s, int64_t pool, Unit visible, DType dtype, DType format, Device device)
     : shape(s),
       pool(pool),
       visible(visible),
       dtype(dtype),
       format(format),
-      filters(dtype, s.filters * s.taps()),
-      visible_bias(dtype, s.channels),
-      hidden_bias(dtype, s.filters),
-      velocity(dtype, s.filters * s.taps()),
-      visible_velocity(dtype, s.channels),
-      hidden_velocity(dtype, s.filters),
-      activity(dtype, s.filters),
+      device(device),
+      filters(array(s.filters * s.taps())),
+      visible_bias(array(s.channels)),
+      hidden_bias(array(s.filters)),
+      velocity(array(s.filters * s.taps())),
+      visible_velocity(array(s.channels)),
+      hidden_velocity(array(s.filters)),
+      activity(array(s.filters)),
       block_(s.block()),
-      to_hidden_(format, panel_elements(format, s.taps(), s.filters)),
-      to_visible_(format, panel_elements(format, s.turned_depth(block_), block_ * s.channels)),
-      sigma_(dtype, block_ * s.channels) {
-    by_dtype(dtype, [&]<class T>(T) {
-        for (int64_t j = 0; j < sigma_.size(); ++j) sigma_.as<T>()[j] = T(1);
-    });
+      to_hidden_(format, panel_elements(format, s.taps(), s.filters), device),
+      to_visible_(format, panel_elements(format, s.turned_depth(block_), block_ * s.channels), device),
+      pixel_bias_(array(block_ * s.channels)),
+      sigma_(array(block_ * s.channels)) {
+    each(Elementary::add, sigma_.size(), sigma_, nullptr, 1, sigma_.data());
     refresh();
 }
 
+ConvRbm::~ConvRbm() = default;
+
 void ConvRbm::refresh() {
-    run(PackPanels{shape.taps(), shape.filters, filters.data(), 1, shape.taps(), to_hidden_.data(), dtype, format});
-    run(shape.turn(filters.data(), to_visible_.data(), block_, dtype, format));
-    pixel_bias_ = pixel_bias(visible_bias);
+    run(PackPanels{shape.taps(), shape.filters, filters.data(), 1, shape.taps(), to_hidden_.data(), dtype, format},
+        device);
+    run(shape.turn(filters.data(), to_visible_.data(), block_, dtype, format), device);
+    tile(visible_bias.data(), block_, pixel_bias_);
 }
 
-Array ConvRbm::tiled(const void* per_channel, int64_t pixels) const {
-    Array out(dtype, pixels * shape.channels);
-    by_dtype(dtype, [&]<class T>(T) {
-        for (int64_t j = 0; j < out.size(); ++j)
-            out.as<T>()[j] = static_cast<const T*>(per_channel)[j % shape.channels];
-    });
-    return out;
+void ConvRbm::tile(const void* per_channel, int64_t pixels, const Array& to) const {
+    Elementwise p{};
+    p.f = Elementary::mul;
+    p.extent[0] = p.extent[1] = 1;
+    p.extent[2] = pixels;
+    p.extent[3] = shape.channels;
+    p.a = per_channel;
+    p.a_stride[3] = 1;
+    p.number = 1;
+    p.y = to.data();
+    p.dtype = dtype;
+    run(p, device);
 }
+
+bool ConvRbm::pack(const void* values, int64_t count, const Array& bits, bool known) const {
+    const int64_t line = shape.width * shape.channels;
+    const Array flag = known ? Array() : words(1, device);
+    run(PackBits{count * shape.height, line, values, line, nullptr, bits.as<uint32_t>(), flag.as<int32_t>(), dtype},
+        device);
+    if (known) return true;
+    int32_t other = 0;
+    copy_memory({}, &other, device, flag.data(), sizeof other);
+    return !other;
+}
+
+void ConvRbm::set_chains(const void* values, int64_t count) {
+    chains_ = std::make_unique<Visibles>(*this, count);
+    chains_->set(values, {});
+}
+void ConvRbm::get_chains(void* values) const {
+    if (chains_) chains_->get(values);
+}
+int64_t ConvRbm::chain_count() const { return chains_ ? chains_->count : 0; }
 
 void ConvRbm::hidden_step(const Visibles& v, const void* bias, double scale, double ratio, const Step& out,
                           const Draw& draw) const {
     run(PoolingStep{v.count * shape.positions(), shape.filters, shape.taps(), v.left(), shape.out_height(),
                     shape.out_width(), pool, to_hidden_.data(), bias, scale, out.mean, out.bits, out.pooled,
-                    out.log_partition, ratio, draw, dtype, format});
+                    out.log_partition, ratio, draw, dtype, format},
+        device);
 }
 
 // bits only where a block is a row of pixels, so that rows of bits are rows of maps
@@ -123,168 +172,202 @@ void ConvRbm::visible_step(const Left& h, int64_t count, const void* bias, doubl
     p.draw.first_row *= uint32_t(p.m / std::max<int64_t>(1, count));
     p.dtype = dtype;
     p.format = format;
-    run(p);
+    run(p, device);
 }
 
-std::optional<Diverged> ConvRbm::train(const void* rows, const int64_t* order, int64_t count, const ConvOptions& o,
+std::optional<Diverged> ConvRbm::train(const Rows& rows, const int64_t* order, int64_t count, const ConvOptions& o,
                                        const std::function<bool(int64_t)>& tick) {
-    const int64_t most = std::min(o.batch_size, count), n_chains = o.persistent ? chain_count : most;
-    const int64_t pixels = shape.pixels(), positions = shape.positions(), K = shape.filters;
-    const size_t row_bytes = size_t(pixels * element_size(dtype));
-    const bool whole_rows = block_ == shape.width;
-    std::optional<Visibles> data, model;  // made anew for the last mini-batch, which may be smaller
-    if (o.persistent) model.emplace(*this, n_chains).set(chains.data());
-    const Array mean(dtype, std::max(most, n_chains) * units()),
-        bits = words(std::max(most, n_chains) * hidden_words(), {});
-    const Array gw(dtype, filters.size()), gh(dtype, K), gv(dtype, shape.channels);
-    int32_t nonfinite[3] = {};
-    std::optional<Diverged> diverged;
+    const int64_t positions = shape.positions(), K = shape.filters;
+    const int64_t most = std::max(std::min(o.batch_size, count), o.persistent ? chain_count() : 0);
+    const bool bernoulli = visible == Unit::bernoulli, whole_rows = block_ == shape.width;
+    std::optional<Visibles> data, from_data;  // made anew for the last mini-batch, which may be smaller
+    const Array mean = array(most * units()), bits = words(most * hidden_words(), device);
+    const Array gw = array(filters.size()), gh = array(K), gv = array(shape.channels), mean_h = array(K);
+    const Array columns = array(shape.width * shape.channels), unused = array(K);
+    const Array flags = words(3, device);
+    Array uploaded;  // the order, as 64-bit numbers
+    const int64_t* on_device = order;
+    bool zero_ones = false;  // on a GPU: whether all rows are of 0 and 1; on the CPU every mini-batch is looked at
+    if (device.is_gpu()) {
+        uploaded = Array(DType::f64, count, device);
+        copy_memory(device, uploaded.data(), {}, order, uploaded.bytes());
+        on_device = uploaded.as<int64_t>();
+        zero_ones = bernoulli && pack(rows.data, rows.count, words(rows.count * visible_words(), device), false);
+    }
 
     for (int64_t first = 0, batch = 0; first < count; first += o.batch_size, ++batch) {
         const int64_t n = std::min(o.batch_size, count - first);
         if (!data || n != data->count) data.emplace(*this, n);
-        for (int64_t i = 0; i < n; ++i)
-            std::memcpy(data->values.as<char>() + size_t(i) * row_bytes,
-                        static_cast<const char*>(rows) + size_t(order[first + i]) * row_bytes, row_bytes);
-        data->look();
-        if (!model || (!o.persistent && n != model->count)) model.emplace(*this, n);
+        data->take(rows, on_device + first);
+        if (device.is_gpu())
+            data->pack(zero_ones);
+        else
+            data->look();
+        if (!o.persistent && (!from_data || n != from_data->count)) from_data.emplace(*this, n);
+        Visibles& model = o.persistent ? *chains_ : *from_data;
 
         const auto at = [&](uint32_t stream, uint64_t s) { return Draw{seed, uint32_t(s), stream, 0}; };
         const auto gradient = [&](const Visibles& v, double sign, double beta) {
             run(FilterGradient{v.count * positions, K, shape.taps(), v.left(), mean.data(),
-                               sign / double(v.count * positions), beta, gw.data(), gh.data(), dtype, format});
+                               sign / double(v.count * positions), beta, gw.data(), gh.data(), dtype, format},
+                device);
         };
         hidden_step(*data, hidden_bias.data(), 1, -1,
                     {mean.data(), nullptr, o.persistent ? nullptr : bits.as<uint32_t>()}, at(kPositive, step));
-        gradient(*data, 1, 0);
-        by_dtype(dtype, [&]<class T>(T) {
-            const T keep = T(step == 0 ? 0 : kFilterDecay);
-            for (int64_t j = 0; j < K; ++j)
-                activity.as<T>()[j] = keep * activity.as<T>()[j] + (T(1) - keep) * gh.as<T>()[j];
-        });
+        if (o.l2 > 0) {  // the gradient begins with the decay
+            copy_memory(device, gw.data(), device, filters.data(), gw.bytes());
+            clear_memory(device, gh.data(), gh.bytes());
+        }
+        gradient(*data, 1, -o.l2);
+        copy_memory(device, mean_h.data(), device, gh.data(), gh.bytes());
+        const double keep = step == 0 ? 0 : kFilterDecay;
 
         const auto draw_hidden = [&](const Step& out) {
-            hidden_step(*model, hidden_bias.data(), 1, -1, out, at(kHidden, step));
+            hidden_step(model, hidden_bias.data(), 1, -1, out, at(kHidden, step));
         };
         if (o.persistent) draw_hidden({nullptr, nullptr, bits.as<uint32_t>()});
         for (int s = 0; s < o.k; ++s) {
-            const Left h = shape.turned_maps(nullptr, bits.as<uint32_t>(), block_);
-            if (visible == Unit::bernoulli && whole_rows) {
-                visible_step(h, model->count, pixel_bias_.data(), 1, nullptr, nullptr, model->bits.as<uint32_t>(),
-                             at(kVisible, step));
-                model->binary = true;
-            } else {
-                visible_step(h, model->count, pixel_bias_.data(), 1, nullptr, model->values.data(), nullptr,
-                             at(kVisible, step));
-                model->look();
-            }
+            const bool to_bits = bernoulli && whole_rows, last = s + 1 == o.k;
+            visible_step(shape.turned_maps(nullptr, bits.as<uint32_t>(), block_), model.count, pixel_bias_.data(), 1,
+                         nullptr, to_bits ? nullptr : model.values.data(),
+                         to_bits ? model.bits.as<uint32_t>() : nullptr, at(kVisible, step));
+            if (to_bits)
+                model.binary = true;
+            else
+                model.pack(bernoulli);
             ++step;
-            const bool last = s + 1 == o.k;
             draw_hidden({last ? mean.data() : nullptr, nullptr, last ? nullptr : bits.as<uint32_t>()});
         }
-        gradient(*model, -1, 1);
+        gradient(model, -1, 1);
 
-        by_dtype(dtype, [&]<class T>(T) {
-            std::fill_n(gv.as<T>(), gv.size(), T(0));
-            data->add_sums<T>(1 / double(data->count * positions), gv.as<T>());
-            model->add_sums<T>(-1 / double(model->count * positions), gv.as<T>());
-            for (int64_t j = 0; j < filters.size(); ++j) gw.as<T>()[j] -= T(o.l2) * filters.as<T>()[j];
-            if (o.sparsity_target >= 0)
-                for (int64_t j = 0; j < K; ++j)
-                    gh.as<T>()[j] += T(o.sparsity_cost) * (T(o.sparsity_target) - activity.as<T>()[j]);
-        });
+        // by visible biases: columns of the data less those of the model, which may be other in number
+        model.sum_rows(0, columns);
+        data->sum_rows(-double(n) / double(model.count), columns);
+        run(Reduce{Reduction::sum, 1, shape.width, shape.channels, columns.data(), 1 / double(n * positions), gv.data(),
+                   dtype},
+            device);
+        ContrastGradient c{};  // of hidden biases alone: the sliding mean, and the push towards its target
+        c.hiddens = K;
+        c.dh = gh.data();
+        c.hidden_mean = mean_h.data();
+        c.hidden_offset = activity.data();
+        c.rank_right = unused.data();
+        c.total = 1;
+        c.decay = keep;
+        c.target = o.sparsity_target;
+        c.cost = o.sparsity_cost;
+        c.dtype = dtype;
+        run(c, device);
+
         constexpr double kNone = std::numeric_limits<double>::infinity();
+        int32_t* flag = flags.as<int32_t>();
         MomentumStep p{};
-        p.slices[0] = {gw.size(), filters.data(), velocity.data(), gw.data(), -kNone, kNone, &nonfinite[0]};
-        p.slices[1] = {gv.size(), visible_bias.data(), visible_velocity.data(), gv.data(), -kNone,
-                       kNone,     &nonfinite[1]};
-        p.slices[2] = {K, hidden_bias.data(), hidden_velocity.data(), gh.data(), -kNone, kNone, &nonfinite[2]};
+        p.slices[0] = {gw.size(), filters.data(), velocity.data(), gw.data(), -kNone, kNone, flag};
+        p.slices[1] = {gv.size(), visible_bias.data(), visible_velocity.data(), gv.data(), -kNone, kNone, flag + 1};
+        p.slices[2] = {K, hidden_bias.data(), hidden_velocity.data(), gh.data(), -kNone, kNone, flag + 2};
         p.count = 3;
         p.rate = o.learning_rate;
         p.momentum = o.momentum;
         p.dtype = dtype;
-        run(p);
-        static constexpr const char* kNames[] = {"weights", "visible biases", "hidden biases"};
-        for (int t = 0; t < 3 && !diverged; ++t)
-            if (nonfinite[t]) diverged = Diverged{batch, kNames[t]};
-        if (diverged) break;
+        run(p, device);
         refresh();
+        if (!device.is_gpu() || (batch + 1) % kLook == 0 || first + n == count) {
+            static constexpr const char* kNames[] = {"weights", "visible biases", "hidden biases"};
+            int32_t found[3];
+            copy_memory({}, found, device, flags.data(), sizeof found);
+            for (int t = 0; t < 3; ++t)
+                if (found[t]) return Diverged{batch, kNames[t]};
+        }
         if (!tick(first + n)) break;
     }
-    if (o.persistent && model) {
-        if (model->binary)
-            unpack_bits(model->bits.as<uint32_t>(), chain_count * shape.height, shape.width * shape.channels,
-                        chains.data(), dtype);
-        else
-            std::memcpy(chains.data(), model->values.data(), chains.bytes());
-    }
-    return diverged;
+    return std::nullopt;
 }
 
 void ConvRbm::hidden_given_visible(const void* values, int64_t count, void* mean, void* pooled, void* sample,
                                    void* log_partition, uint64_t draw_seed) const {
     Visibles v(*this, count);
-    v.set(values);
-    const Array bits = words(sample ? count * hidden_words() : 0, {});
-    hidden_step(v, hidden_bias.data(), 1, -1, {mean, pooled, sample ? bits.as<uint32_t>() : nullptr, log_partition},
+    v.set(values, device);
+    const Result means(mean, dtype, count * units(), device), pooled_means(pooled, dtype, count * pools(), device);
+    const Result log_z(log_partition, dtype, count, device);
+    const Array bits = words(sample ? count * hidden_words() : 0, device);
+    if (log_partition) clear_memory(device, log_z.data(), size_t(count * element_size(dtype)));
+    hidden_step(v, hidden_bias.data(), 1, -1,
+                {means.data(), pooled_means.data(), sample ? bits.as<uint32_t>() : nullptr, log_z.data()},
                 Draw{draw_seed});
+    for (const Result* r : {&means, &pooled_means, &log_z}) r->send();
     if (sample)
-        unpack_bits(bits.as<uint32_t>(), count * shape.out_height(), shape.out_width() * shape.filters, sample, dtype);
+        unpack_bits(bits.as<uint32_t>(), count * shape.out_height(), shape.out_width() * shape.filters, sample, dtype,
+                    device);
 }
 
 void ConvRbm::visible_given_hidden(const void* h, int64_t count, void* mean, void* sample, uint64_t draw_seed) const {
-    visible_step(shape.turned_maps(h, nullptr, block_), count, pixel_bias_.data(), 1, mean, sample, nullptr,
-                 Draw{draw_seed});
+    const Result means(mean, dtype, count * shape.pixels(), device);
+    const Result samples(sample, dtype, count * shape.pixels(), device);
+    visible_step(shape.turned_maps(h, nullptr, block_), count, pixel_bias_.data(), 1, means.data(), samples.data(),
+                 nullptr, Draw{draw_seed});
+    means.send();
+    samples.send();
 }
 
 void ConvRbm::gibbs(void* values, int64_t count, int64_t steps, void* mean, uint64_t draw_seed,
                     const std::function<bool(int64_t)>& tick) const {
     Visibles v(*this, count);
-    v.set(values);
-    const Array bits = words(count * hidden_words(), {});
+    v.set(values, {});
+    const Array bits = words(count * hidden_words(), device);
+    const Result means(mean, dtype, count * shape.pixels(), device);
     bool go_on = true;
-    for (int64_t s = 0; s < steps && go_on; ++s) {
+    int64_t s = 0;
+    for (; s < steps && go_on; ++s) {
         hidden_step(v, hidden_bias.data(), 1, -1, {nullptr, nullptr, bits.as<uint32_t>()},
                     {draw_seed, uint32_t(s), kSampling + kHidden, 0});
         visible_step(shape.turned_maps(nullptr, bits.as<uint32_t>(), block_), count, pixel_bias_.data(), 1,
-                     s + 1 == steps ? mean : nullptr, v.values.data(), nullptr,
+                     s + 1 == steps ? means.data() : nullptr, v.values.data(), nullptr,
                      {draw_seed, uint32_t(s), kSampling + kVisible, 0});
-        v.look();
+        v.pack(visible == Unit::bernoulli);
         go_on = tick(s + 1);
     }
-    std::memcpy(values, v.values.data(), v.values.bytes());
+    if (steps > 0 && s == steps) means.send();
+    v.get(values);
 }
 
 void ConvRbm::anneal(void* values, int64_t count, const double* betas, int64_t n, const void* base_bias,
                      double* log_weight, uint64_t draw_seed, const std::function<bool(int64_t)>& tick) const {
     Visibles v(*this, count);
-    v.set(values);
-    const Array bits = words(count * hidden_words(), {}), log_z(dtype, count);
-    const Array at_hidden(dtype, shape.filters), at_visible(dtype, shape.channels), shift(dtype, shape.channels);
-    const void* base = visible == Unit::gaussian ? visible_bias.data() : base_bias;  // as in Rbm::anneal
-    each(Elementary::sub, shape.channels, visible_bias, base, 0, shift.data());
-    const Array pixel_shift = tiled(shift.data(), shape.height * shape.width);
+    v.set(values, {});
+    const Array bits = words(count * hidden_words(), device), log_z = array(count);
+    const Array at_hidden = array(shape.filters), at_visible = array(shape.channels), shift = array(shape.channels);
+    const Array base = array(shape.channels), pixel_bias = array(block_ * shape.channels);
+    const Array pixel_shift = array(shape.pixels()), weights(DType::f64, count, device);
+    copy_memory(device, weights.data(), {}, log_weight, weights.bytes());
+    const bool gaussian = visible == Unit::gaussian;  // whose mean stays, as in Rbm::anneal
+    copy_memory(device, base.data(), gaussian ? device : Device{}, gaussian ? visible_bias.data() : base_bias,
+                base.bytes());
+    each(Elementary::sub, shape.channels, visible_bias, base.data(), 0, shift.data());
+    tile(shift.data(), shape.height * shape.width, pixel_shift);
     bool go_on = true;
     for (int64_t t = 1; t < n && go_on; ++t) {
         const double from = betas[t - 1], to = betas[t], scale = to > 0 ? to : from, ratio = to > 0 ? from / to : 0;
         each(Elementary::mul, shape.filters, hidden_bias, nullptr, scale, at_hidden.data());
-        clear_memory({}, log_z.data(), log_z.bytes());
+        clear_memory(device, log_z.data(), log_z.bytes());
         Step out{};
         if (to > 0) out.bits = bits.as<uint32_t>();
         out.log_partition = log_z.data();
         hidden_step(v, at_hidden.data(), scale, ratio, out, {draw_seed, uint32_t(t), kAnnealing + kHidden, 0});
         run(WeighAnnealed{count, shape.pixels(), Left{v.values.data(), shape.pixels(), 1}, log_z.data(),
-                          pixel_shift.data(), to > 0 ? 1. : -1., to - from, log_weight, dtype});
+                          pixel_shift.data(), to > 0 ? 1. : -1., to - from, weights.as<double>(), dtype},
+            device);
         if (to > 0) {
             each(Elementary::mul, shape.channels, shift, nullptr, to, at_visible.data());
-            each(Elementary::add, shape.channels, at_visible, base, 0, at_visible.data());
-            visible_step(shape.turned_maps(nullptr, bits.as<uint32_t>(), block_), count, pixel_bias(at_visible).data(),
-                         to, nullptr, v.values.data(), nullptr, {draw_seed, uint32_t(t), kAnnealing + kVisible, 0});
-            v.look();
+            each(Elementary::add, shape.channels, at_visible, base.data(), 0, at_visible.data());
+            tile(at_visible.data(), block_, pixel_bias);
+            visible_step(shape.turned_maps(nullptr, bits.as<uint32_t>(), block_), count, pixel_bias.data(), to, nullptr,
+                         v.values.data(), nullptr, {draw_seed, uint32_t(t), kAnnealing + kVisible, 0});
+            v.pack(!gaussian);
         }
         go_on = tick(t);
     }
-    std::memcpy(values, v.values.data(), v.values.bytes());
+    copy_memory({}, log_weight, device, weights.data(), weights.bytes());
+    v.get(values);
 }
 
 }  // namespace unsupfast

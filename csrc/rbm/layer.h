@@ -41,8 +41,8 @@ struct Outputs {
     void* log_partition = nullptr;
 };
 
-// values (count x n, dtype) = rows of bits, both on the CPU
-void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype);
+// values (count x n, dtype) on the CPU = rows of bits
+void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype, Device of_bits = {});
 
 // 32-bit words, cleared; never empty.
 inline Array words(int64_t count, Device device) { return Array(DType::f32, count + 1, device); }
@@ -86,11 +86,8 @@ class States {
         return true;
     }
     void get(void* values) const {
-        const size_t bytes = size_t(count_ * row_bytes());
-        if (!binary_) return copy_memory({}, values, store_.device(), store_.data(), bytes);
-        const Array packed = words(count_ * bit_words(n_), {});
-        copy_memory({}, packed.data(), store_.device(), store_.data(), bytes);
-        unpack_bits(packed.as<uint32_t>(), count_, n_, values, dtype_);
+        if (!binary_) return copy_memory({}, values, store_.device(), store_.data(), size_t(count_ * row_bytes()));
+        unpack_bits(store_.as<uint32_t>(), count_, n_, values, dtype_, store_.device());
     }
 
   private:

@@ -267,7 +267,13 @@ void Rbm::follow_offsets(const Array& made, const Array& turned, const Array& vi
     run(Gemm{1, H, V, Left{offset_shift.data()}, made.data(), hidden_bias_.data(), H, -up, 1, dtype, dtype}, device);
 }
 
-void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype) {
+void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype, Device of_bits) {
+    Array copy;
+    if (of_bits.is_gpu()) {
+        copy = words(count * bit_words(n), {});
+        copy_memory({}, copy.data(), of_bits, bits, size_t(count * bit_words(n)) * 4);
+        bits = copy.as<uint32_t>();
+    }
     by_dtype(dtype, [&]<class T>(T) {
         for (int64_t i = 0; i < count; ++i)
             for (int64_t j = 0; j < n; ++j)

@@ -40,9 +40,7 @@ class VisibleChains {
     Outputs next(void* mean) { return {mean, values(), bits(), nullptr}; }
     void write_back() const {
         if (!binary_) return copy_memory({}, on_cpu_, r_.device, store_.data(), store_.bytes());
-        const Array packed = words(count_ * bit_words(r_.visibles), {});
-        copy_memory({}, packed.data(), r_.device, store_.data(), packed.bytes());
-        unpack_bits(packed.as<uint32_t>(), count_, r_.visibles, on_cpu_, r_.dtype);
+        unpack_bits(store_.as<uint32_t>(), count_, r_.visibles, on_cpu_, r_.dtype, r_.device);
     }
 
   private:

@@ -11,6 +11,7 @@
 namespace unsupfast {
 
 inline constexpr double kActivityDecay = 0.99;  // of the sliding mean of hidden activities
+inline constexpr int64_t kLook = 64;            // mini-batches on a GPU between two looks at what it says
 
 // y[0, n) = f of neighbours a and b; where b is null, of a and `number`. y may be a.
 inline void each(Elementary f, int64_t n, const void* a, const void* b, double number, void* y, DType dtype,

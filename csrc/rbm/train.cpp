@@ -24,8 +24,6 @@ constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned sh
 
 constexpr double kNoBound = std::numeric_limits<double>::infinity();
 
-constexpr int64_t kLook = 64;  // mini-batches on a GPU between two looks at what it says
-
 // What training may find not to be finite, in the order of the flags.
 constexpr const char* kTensors[] = {"weights", "visible biases", "hidden biases"};
 

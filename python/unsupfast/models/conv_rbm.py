@@ -19,6 +19,7 @@ from ..likelihood import Estimate, estimate_log_partition
 from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ._arguments import check_callables, check_integer, check_option, check_path, check_real
 from ._conv_machine import ConvMachine
+from ._device import check_device, choose_gpu
 from ._plain import from_plain, parameters_of
 from ._rbm_core import checked_states, concatenated, seed_from
 from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
@@ -86,6 +87,8 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Visit the rows in a new random order every epoch.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         As in :class:`unsupfast.RBM`.
+    device : {"auto", "cpu", "cuda", "cuda:<number>"}, default="auto"
+        Where to train and compute, as in :class:`unsupfast.RBM`.
     callbacks : iterable of callable or None, default=None
         Each is called with an :class:`unsupfast.Event` after every epoch; returning True stops.
     checkpoint : path or None, default=None
@@ -174,6 +177,7 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_iter=10,
         shuffle=True,
         precision="auto",
+        device="auto",
         callbacks=None,
         checkpoint=None,
         checkpoint_every=1,
@@ -197,6 +201,7 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter = n_iter
         self.shuffle = shuffle
         self.precision = precision
+        self.device = device
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
@@ -213,6 +218,7 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_option(self, "visible", ("bernoulli", "gaussian"))
         check_option(self, "method", ("cd", "pcd"))
         check_option(self, "precision", ("auto", "float32", "float64", "bfloat16"))
+        check_device(self)
         for name in ("weight_decay", "sparsity_cost"):
             check_real(self, name, 0)
         if self.sparsity_target is not None:
@@ -312,7 +318,13 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _synced_core(self) -> Any:
         """A compiled machine with the parameters, made when they are not those of the last one."""
-        key = (self.components_, self.intercept_visible_, self.intercept_hidden_, self.precision)
+        key = (
+            self.components_,
+            self.intercept_visible_,
+            self.intercept_hidden_,
+            self.precision,
+            self._gpu(),
+        )
         cached = self.__dict__.get("_core_cache")
         if cached is not None and all(a is b for a, b in zip(cached[0], key, strict=True)):
             return cached[1]
@@ -331,9 +343,20 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.visible,
             dtype,
             precision,
+            self._gpu(),
         )
         core.set_parameters(self.components_, self.intercept_visible_, self.intercept_hidden_)
         return core
+
+    def _gpu(self) -> int:
+        """The GPU this model trains on, or -1 for the CPU."""
+        positions = math.prod(self.detection_shape_[:2])
+        return choose_gpu(self.device, self.batch_size * positions * self.components_.size)
+
+    def _resident(self, X) -> Any:
+        """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
+        gpu = self._gpu()
+        return X if gpu < 0 else _core.to_gpu(X, gpu)
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -432,13 +455,14 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return self._fit_stream(X)
         X = self._validate(X, reset=True)
         self._begin(X)
+        resident = self._resident(X)
 
         def train(epoch: int) -> None:
             order = np.arange(len(X))
             if self.shuffle:
                 order = np.random.default_rng([self._seed, 2, epoch]).permutation(order)
             with Progress(self.verbose > 1, epoch, self.n_iter, len(X)) as progress:
-                self._train_rows(X, order, epoch - 1, self.batch_size, progress)
+                self._train_rows(resident, order, epoch - 1, self.batch_size, progress)
 
         self._run(train, X[:_MONITOR_ROWS])
         return self
