@@ -92,7 +92,7 @@ def test_precisions(digits, method, precision):
     assert gpu.components_.dtype == np.float32
     scores = [m.set_params(device="cpu").log_likelihood(
         X, n_chains=50, n_temperatures=500, random_state=0).value for m in (gpu, cpu)]  # fmt: skip
-    assert abs(scores[0] - scores[1]) < 1.0, scores
+    assert abs(scores[0] - scores[1]) < 0.1, scores
 
 
 def test_streams_and_partial_fit(digits):
@@ -134,9 +134,9 @@ def test_what_diverges_is_noticed_and_undone(digits):
         model.fit(X)
     assert model.n_iter_ == 1
     kept = model.components_.copy()
-    model.learning_rate = 1e306
+    model.learning_rate = 1e300
     with pytest.raises(uf.DivergenceError, match="not finite after mini-batch 1 of epoch 2"):
-        model.partial_fit(X[:20])
+        model.partial_fit(1e100 * X[:20])
     np.testing.assert_array_equal(model.components_, kept)
 
 

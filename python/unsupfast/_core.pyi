@@ -232,7 +232,7 @@ class ConvOptions:
 
 class ConvRbm:
     """
-    A convolutional RBM with probabilistic max-pooling, on the CPU.
+    A convolutional RBM with probabilistic max-pooling.
     """
     def __init__(
         self,
@@ -249,7 +249,11 @@ class ConvRbm:
         visible: str,
         dtype: str,
         precision: str,
-    ) -> None: ...
+        gpu: typing.SupportsInt | typing.SupportsIndex = -1,
+    ) -> None:
+        """
+        gpu: where it lives (-1: on the CPU).
+        """
     def anneal(
         self,
         v: numpy.typing.NDArray[typing.Any] | GpuArray,
@@ -330,6 +334,8 @@ class ConvRbm:
         """
         'mean' or 'sample' of the visible layer given detection units.
         """
+    @property
+    def gpu(self) -> int: ...
     @property
     def seed(self) -> int: ...
     @seed.setter
