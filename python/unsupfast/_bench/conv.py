@@ -62,7 +62,14 @@ def _model(n_iter: int, **options: Any) -> Any:
     import unsupfast as uf
 
     return uf.ConvRBM(
-        FILTERS, FILTER, pool=POOL, batch_size=BATCH, n_iter=n_iter, random_state=0, **options
+        FILTERS,
+        FILTER,
+        pool=POOL,
+        batch_size=BATCH,
+        n_iter=n_iter,
+        device="cpu",
+        random_state=0,
+        **options,
     )
 
 
