@@ -248,6 +248,37 @@ def test_update_with_exact_chains_is_the_gradient_of_the_likelihood(visible):
     assert np.all(np.abs(got - wanted) < error), np.abs(got - wanted) / error
 
 
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_decay_sparsity_and_momentum_come_on_top_of_the_gradient(visible):
+    """Two updates from the same random numbers, with each of them and without."""
+    X = np.random.default_rng(1).random((9, PIXELS))
+    rate, momentum, decay, target, cost = 0.3, 0.7, 0.05, 0.2, 0.4
+
+    def updated(velocity=0.0, **options):
+        model = tiny(visible, learning_rate=rate, momentum=momentum, sparsity_target=None)
+        model._carried["velocity"] += velocity
+        model.set_params(sparsity_cost=cost, **options)
+        model._train_rows(X, np.arange(6), 0, 6)
+        return model
+
+    start, plain = tiny(visible), updated()
+    mean = start.transform(X[:6], layer="detection").reshape(-1, 2).mean(axis=0)
+    np.testing.assert_allclose(plain._carried["activity"], mean)
+    decayed, sparse = updated(weight_decay=decay), updated(sparsity_target=target)
+    off = decayed.components_ - plain.components_
+    np.testing.assert_allclose(off, -rate * decay * start.components_, atol=1e-12)
+    np.testing.assert_allclose(decayed.intercept_hidden_, plain.intercept_hidden_)
+    off = sparse.intercept_hidden_ - plain.intercept_hidden_
+    np.testing.assert_allclose(off, rate * cost * (target - mean), atol=1e-12)
+    np.testing.assert_allclose(sparse.components_, plain.components_)
+    moved = updated(velocity=0.5)
+    np.testing.assert_allclose(moved.components_, plain.components_ + momentum * 0.5)
+    # the second update's mean joins the first's
+    mean = 0.9 * mean + 0.1 * sparse.transform(X[6:], layer="detection").reshape(-1, 2).mean(axis=0)
+    sparse._train_rows(X, np.arange(6, 9), 0, 3)
+    np.testing.assert_allclose(sparse._carried["activity"], mean)
+
+
 @pytest.fixture(scope="module")
 def strokes():
     """Images of 10 x 10 with a horizontal or a vertical stroke each."""
