@@ -43,7 +43,7 @@ RECIPES = {
     "cd1": Recipe({"method": "cd"}, 0.05, 100, "CD-1"),
     "cd10": Recipe({"method": "cd", "k": 10}, 0.05, 30, "CD-10"),
     "pcd": Recipe({"method": "pcd", "centering": True}, 0.05, 100, "PCD-1, centred"),
-    "pcd5": Recipe({"method": "pcd", "k": 5, "centering": True}, 0.1, 80, "PCD-5, centred"),
+    "pcd5": Recipe({"method": "pcd", "k": 5, "centering": True}, 0.1, 250, "PCD-5, centred"),
     "pcd-fixed": Recipe(
         {"method": "pcd", "centering": True, "weight_decay": 1e-3},
         0.05,
