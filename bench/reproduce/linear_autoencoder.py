@@ -22,7 +22,7 @@ PUBLISHED = {"angle": 0.0, "source": "Baldi and Hornik 1989"}
 # Components, epochs, batch and rate: the last of these falls to zero, and with it the noise.
 SETS: dict[str, tuple[int, int, int, float]] = {
     "digits": (10, 400, 300, 0.05),
-    "mnist": (16, 100, 2000, 0.02),
+    "mnist": (16, 150, 2000, 0.02),
 }
 
 
