@@ -30,17 +30,17 @@ class DbmTraining {
           C(d.chains[0].count()),
           rank(o.centering || o.sparsity_target >= 0),
           gaussian(d.layer(0).has(Unit::gaussian)),
-          batch(d.layer(0), max_batch + C, d.dtype, Device{}),
+          batch(d.layer(0), max_batch + C, d.dtype, d.device),
           weights_of_rows(size_t(max_batch + C)),
           contrast(array(max_batch + C)),
           share(array(max_batch)),
           row_dot(array(d.width(0))),
-          flags(words(2, {})) {
+          flags(words(2, d.device)) {
         for (int64_t i = 0; i <= d.depth; ++i) {
             activities.push_back(array(i ? (max_batch + C) * d.width(i) : 0));
             sums.push_back(array(d.width(i)));
             means.push_back(array(d.width(i)));
-            evens.push_back(i % 2 || i == 0 ? States() : States(d.layer(i), C, d.dtype));
+            evens.push_back(i % 2 || i == 0 ? States() : States(d.layer(i), C, d.dtype, d.device));
         }
         for (const auto& link : d.links) {
             const int64_t V = link->visibles, H = link->hiddens;
@@ -50,12 +50,12 @@ class DbmTraining {
         if (gaussian && o.learn_sigma) dz = array(d.width(0));
     }
 
-    // The mini-batch of `count` rows at `order`. False: stopped, nothing learned.
-    bool update(const Rows& rows, const int64_t* order, int64_t count, const T* weight,
+    // The mini-batch of `count` rows at `order`, which is on_device too. False: stopped, nothing learned.
+    bool update(const Rows& rows, const int64_t* order, const int64_t* on_device, int64_t count, const T* weight,
                 const std::function<bool()>& go_on) {
         B = count;
         if (!weigh(order, weight)) return true;  // a batch of zero weight teaches nothing
-        batch.gather(rows, order, B);
+        batch.gather(rows, on_device, B);
         std::vector<void*> to;
         for (const Array& a : activities) to.push_back(a.data());
         const int64_t made = d.mean_field(batch.data(), B, to, mean_field, nullptr);
@@ -70,9 +70,12 @@ class DbmTraining {
         return true;
     }
 
-    // What stopped being finite, or null.
-    const char* diverged() const {
-        const int32_t* found = flags.as<int32_t>();
+    // What stopped being finite, or null. A GPU is asked now and then, and when training ends (`last`).
+    const char* diverged(bool last) {
+        if (d.device.is_gpu() && !last && ++unseen < kLook) return nullptr;
+        unseen = 0;
+        int32_t found[2];
+        copy_memory({}, found, d.device, flags.data(), sizeof found);
         return found[0] ? kTensors[0] : found[1] ? kTensors[1] : nullptr;
     }
 
@@ -81,11 +84,11 @@ class DbmTraining {
         Array dv, dh, row_scale, offset_shift, rank_right, turned_step;
     };
 
-    Array array(int64_t n) const { return Array(d.dtype, n); }
+    Array array(int64_t n) const { return Array(d.dtype, n, d.device); }
     int32_t* flag(int i) const { return flags.as<int32_t>() + i; }
     template <class P>
     void run(const P& p) {
-        unsupfast::run(p);
+        unsupfast::run(p, d.device);
     }
 
     // Weights of rows in the contrast: the data's own, and chains that together weigh as much.
@@ -94,9 +97,9 @@ class DbmTraining {
         for (int64_t b = 0; b < B; ++b) total += weights_of_rows[size_t(b)] = weight ? weight[order[b]] : T(1);
         if (!(total > 0)) return false;
         for (int64_t c = 0; c < C; ++c) weights_of_rows[size_t(B + c)] = -total / T(C);
-        std::copy_n(weights_of_rows.data(), B + C, contrast.as<T>());
+        copy_memory(d.device, contrast.data(), {}, weights_of_rows.data(), size_t(B + C) * sizeof(T));
         for (int64_t b = 0; b < B; ++b) weights_of_rows[size_t(b)] /= total;
-        std::copy_n(weights_of_rows.data(), B, share.as<T>());
+        copy_memory(d.device, share.data(), {}, weights_of_rows.data(), size_t(B) * sizeof(T));
         return true;
     }
 
@@ -232,7 +235,9 @@ class DbmTraining {
         run(m);
     }
 
-    void copy(const Array& to, const Array& from) { std::memcpy(to.data(), from.data(), to.bytes()); }
+    void copy(const Array& to, const Array& from) {
+        copy_memory(d.device, to.data(), d.device, from.data(), to.bytes());
+    }
 
     Dbm& d;
     const TrainOptions& o;
@@ -249,6 +254,7 @@ class DbmTraining {
     Array row_dot, dz, flags;
     int64_t B = 0;  // rows of data
     T total = 0;    // their weight
+    int64_t unseen = 0;
 };
 
 std::optional<Diverged> Dbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
@@ -256,11 +262,22 @@ std::optional<Diverged> Dbm::train(const Rows& rows, const int64_t* order, int64
                                    const std::function<bool(int64_t)>& tick) {
     return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
         DbmTraining<T> training(*this, o, mean_field, std::min(o.batch_size, std::max<int64_t>(count, 1)));
+        Array uploaded;  // the order, as 64-bit numbers
+        Rows data = rows;
+        const int64_t* on_device = order;
+        if (device.is_gpu()) {
+            uploaded = Array(DType::f64, count, device);
+            copy_memory(device, uploaded.data(), {}, order, uploaded.bytes());
+            on_device = uploaded.as<int64_t>();
+            data.zero_one = layer(0).binary() && links[0]->zero_one(rows);
+        }
         for (int64_t first = 0; first < count; first += o.batch_size) {
             const int64_t B = std::min(o.batch_size, count - first);
-            if (!training.update(rows, order + first, B, static_cast<const T*>(weight), [&] { return tick(first); }))
+            if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight),
+                                 [&] { return tick(first); }))
                 break;
-            if (const char* tensor = training.diverged()) return Diverged{first / o.batch_size, tensor};
+            if (const char* tensor = training.diverged(first + B == count))
+                return Diverged{first / o.batch_size, tensor};
             if (!tick(first + B)) break;
         }
         return std::nullopt;
