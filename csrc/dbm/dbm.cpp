@@ -80,18 +80,24 @@ void Dbm::half_step(int64_t i, const std::vector<Left>& states, int64_t count, c
     links[size_t(i)]->visible_step(states[size_t(i + 1)], count, bias, scale, ratio, out, draw, nullptr, below);
 }
 
-// The largest change of each row's values from `before`, where larger than what was found; `before` then has `now`.
-void Dbm::add_change(Array& now, Array& before, int64_t rows, int64_t n, std::vector<double>& change) {
+void Dbm::follow(Array& now, Array& before, int64_t rows, int64_t n, void* change) {
     each(Elementary::sub, rows * n, now, before.data(), 0, before.data());
     each(Elementary::abs, rows * n, before, nullptr, 0, before.data());
-    change_.reserve(dtype, rows, device);
-    run(Reduce{Reduction::max, rows, n, 1, before.data(), 1, change_.data(), dtype}, device);
-    by_dtype(dtype, [&]<class T>(T) {
-        std::vector<T> found(static_cast<size_t>(rows));
-        copy_memory({}, found.data(), device, change_.data(), found.size() * sizeof(T));
-        for (size_t b = 0; b < found.size(); ++b) change[b] = std::max(change[b], double(found[b]));
-    });
+    run(Reduce{Reduction::max, rows, n, 1, before.data(), 1, change, dtype}, device);
     std::swap(now, before);
+}
+
+std::vector<double> Dbm::changes(int64_t layers, int64_t rows) const {
+    std::vector<double> largest(size_t(rows), 0);
+    by_dtype(dtype, [&]<class T>(T) {
+        std::vector<T> found(size_t(layers * rows));
+        copy_memory({}, found.data(), device, change_.data(), found.size() * sizeof(T));
+        for (size_t i = 0; i < found.size(); ++i) {
+            double& most = largest[i % size_t(rows)];
+            most = std::max(most, double(found[i]));
+        }
+    });
+    return largest;
 }
 
 void Dbm::take(const void* values, int64_t n, const int64_t* index, int64_t count, void* to) const {
@@ -113,6 +119,7 @@ int64_t Dbm::mean_field(const Left& v, int64_t count, const std::vector<void*>& 
         states.push_back({at_work_[size_t(i)].data(), width(i), 1});
     }
     index_.reserve(DType::f64, count, device);
+    change_.reserve(dtype, count * ((depth + 1) / 2), device);
     links[0]->field_of_visibles(v, count, below_.data());
     Conditional first{};
     first.m = count;
@@ -133,17 +140,18 @@ int64_t Dbm::mean_field(const Left& v, int64_t count, const std::vector<void*>& 
     // Rows at work are fewer and fewer, side by side; those at rest follow each other as they came to it.
     std::vector<int64_t> rows(static_cast<size_t>(count)), place(static_cast<size_t>(count));
     std::iota(rows.begin(), rows.end(), 0);
+    const int64_t odd = depth > 1 ? (depth + 1) / 2 : 0;  // layers; a single one starts at its fixed point
     int64_t made = 0, rested = 0;
-    std::vector<double> change;
     for (int64_t sweep = 1; !rows.empty(); ++sweep) {
         const int64_t m = int64_t(rows.size());
         made += m;
-        change.assign(rows.size(), 0);
-        for (int64_t i = 1; i <= depth && depth > 1; i += 2) {
+        for (int64_t j = 0; j < odd; ++j) {
+            const int64_t i = 2 * j + 1;
             half_step(i, states, m, bias(i).data(), 1, -1, {fresh_.data()}, {}, i == 1 ? below_.data() : nullptr);
-            add_change(fresh_, at_work_[size_t(i)], m, width(i), change);
+            follow(fresh_, at_work_[size_t(i)], m, width(i), change_.as<char>() + j * m * size);
             states[size_t(i)].data = at_work_[size_t(i)].data();
         }
+        const std::vector<double> change = changes(odd, m);
         std::vector<int64_t> index(rows.size());  // of rows that have come to rest, then of the others
         std::iota(index.begin(), index.end(), 0);
         const auto moving = std::stable_partition(index.begin(), index.end(), [&](int64_t b) {

@@ -69,7 +69,10 @@ class Dbm {
     // not null, is what comes in from there.
     void half_step(int64_t i, const std::vector<Left>& states, int64_t count, const void* bias, double scale,
                    double ratio, const Outputs& out, const Draw& draw, const void* below = nullptr);
-    void add_change(Array& now, Array& before, int64_t rows, int64_t n, std::vector<double>& change);
+    // change = the largest of each row's n values from `before`, which then has `now` (and now is scratch).
+    void follow(Array& now, Array& before, int64_t rows, int64_t n, void* change);
+    // The largest of each row's changes in the layers that change_ has.
+    std::vector<double> changes(int64_t layers, int64_t rows) const;
     // to = rows `index` (on the device) of values, n each.
     void take(const void* values, int64_t n, const int64_t* index, int64_t count, void* to) const;
     // States of layers of one parity, from and to values side by side.
