@@ -470,6 +470,8 @@ def test_divergence_is_told():
         ({"pretrain_iter": 0}, ValueError, "pretrain_iter is 0"),
         ({"k": 0}, ValueError, "k is 0"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate is -1"),
+        ({"device": "gpu"}, ValueError, "device is 'gpu'"),
+        ({"device": "cuda:63"}, ValueError, "device is 'cuda:63'"),
     ],
 )
 def test_bad_arguments(options, error, message):

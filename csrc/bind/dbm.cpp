@@ -1,5 +1,5 @@
 // unsupfast._core.Dbm: the deep machine of csrc/dbm/dbm.h. States of all even layers, or of all odd ones, are side by
-// side in one array; means of the hidden layers too, from the lowest.
+// side in one NumPy array; means of the hidden layers too, from the lowest. Rows of data lie where the machine does.
 #include "dbm/dbm.h"
 
 #include "bind/machines.h"
@@ -58,15 +58,19 @@ py::tuple mean_field(Dbm& d, const py::object& x, double tolerance, int64_t most
         std::vector<Array> means(1);
         std::vector<void*> to{nullptr};
         for (int64_t i = 1; i <= d.depth; ++i) {
-            means.emplace_back(d.dtype, count * d.width(i));
+            means.emplace_back(d.dtype, count * d.width(i), d.device);
             to.push_back(means.back().data());
         }
-        sweeps = d.mean_field(there.rows().left(), count, to, {tolerance, most}, sums);
+        const Array bound(d.dtype, count, d.device);
+        sweeps = d.mean_field(there.rows().left(), count, to, {tolerance, most}, bound.data());
+        copy_memory({}, sums, d.device, bound.data(), bound.bytes());
         int64_t at = 0;
         for (int64_t i = 1; i <= d.depth; ++i) {
             const int64_t n = d.width(i);
+            const Array own(d.dtype, count * n);
+            copy_memory({}, own.data(), d.device, means[size_t(i)].data(), own.bytes());
             for (int64_t b = 0; b < count; ++b)
-                std::memcpy(out + (b * all + at) * size, means[size_t(i)].as<char>() + b * n * size, size_t(n * size));
+                std::memcpy(out + (b * all + at) * size, own.as<char>() + b * n * size, size_t(n * size));
             at += n;
         }
     }
@@ -143,15 +147,18 @@ py::tuple anneal(Dbm& d, const AnyArray& even, const py::array_t<double, py::arr
 void bind_dbm(py::module_& m) {
     using namespace py::literals;
     py::class_<Dbm>(m, "Dbm", "A deep Boltzmann machine in packed form.")
-        .def(py::init([](const std::vector<Parts>& layers, const std::string& dtype, const std::string& precision) {
-                 const DType t = dtype_from(dtype, "dtype");
-                 std::vector<Layer> made;
-                 for (size_t i = 0; i < layers.size(); ++i)
-                     made.push_back(layer_from(layers[i], i ? "hidden" : "visible"));
-                 return std::make_unique<Dbm>(made, t, format_from(precision, t));
-             }),
-             "layers"_a, "dtype"_a, "precision"_a,
-             "Layers are lists of (kind, units, units of a group), the visible one first.")
+        .def(py::init(
+                 [](const std::vector<Parts>& layers, const std::string& dtype, const std::string& precision, int gpu) {
+                     const DType t = dtype_from(dtype, "dtype");
+                     std::vector<Layer> made;
+                     for (size_t i = 0; i < layers.size(); ++i)
+                         made.push_back(layer_from(layers[i], i ? "hidden" : "visible"));
+                     return std::make_unique<Dbm>(made, t, format_from(precision, t), Device{gpu});
+                 }),
+             "layers"_a, "dtype"_a, "precision"_a, "gpu"_a = -1,
+             "Layers are lists of (kind, units, units of a group), the visible one first; gpu: where it lives (-1: "
+             "on the CPU).")
+        .def_property_readonly("gpu", [](const Dbm& d) { return d.device.gpu; })
         .def_readwrite("seed", &Dbm::seed)
         .def_readwrite("step", &Dbm::step)
         .def_readwrite("rows", &Dbm::rows)

@@ -21,12 +21,13 @@ struct MeanField {
 
 class Dbm {
   public:
-    // On the CPU. Hidden layers are binary.
-    Dbm(const std::vector<Layer>& layers, DType dtype, DType format);
+    // Hidden layers are binary.
+    Dbm(const std::vector<Layer>& layers, DType dtype, DType format, Device device = {});
 
     std::vector<std::unique_ptr<Rbm>> links;
     const int64_t depth;  // hidden layers
     const DType dtype;
+    const Device device;  // as of Rbm
 
     const Layer& layer(int64_t i) const { return i ? links[size_t(i - 1)]->hidden : links[0]->visible; }
     int64_t width(int64_t i) const { return layer(i).size(); }
@@ -45,7 +46,7 @@ class Dbm {
     // starts bottom-up, with what comes in from below doubled where a layer above is missing. A row that has come to
     // rest is left as it is, so that it does not depend on the others. log_partition, where not null, receives what the
     // odd layers, then once more made the best given the even ones, add to the bound (count values). Returns the sweeps
-    // made, of all rows together.
+    // made, of all rows together. All on the machine's device, which is asked once a sweep which rows still move.
     int64_t mean_field(const Left& v, int64_t count, const std::vector<void*>& means, const MeanField& options,
                        void* log_partition);
 
@@ -68,13 +69,18 @@ class Dbm {
     // not null, is what comes in from there.
     void half_step(int64_t i, const std::vector<Left>& states, int64_t count, const void* bias, double scale,
                    double ratio, const Outputs& out, const Draw& draw, const void* below = nullptr);
-    void add_change(const Array& now, const Array& before, int64_t rows, int64_t n, std::vector<double>& change);
+    // change = the largest of each row's n values from `before`, which then has `now` (and now is scratch).
+    void follow(Array& now, Array& before, int64_t rows, int64_t n, void* change);
+    // The largest of each row's changes in the layers that change_ has.
+    std::vector<double> changes(int64_t layers, int64_t rows) const;
+    // to = rows `index` (on the device) of values, n each.
+    void take(const void* values, int64_t n, const int64_t* index, int64_t count, void* to) const;
     // States of layers of one parity, from and to values side by side.
     std::vector<States> split(const void* joined, int64_t count, int64_t parity) const;
     void join(const std::vector<States>& states, int64_t parity, void* joined) const;
 
-    Array field_, below_, fresh_, change_;
-    std::vector<Array> at_work_;
+    Array field_, below_, fresh_, change_, index_;
+    std::vector<Array> at_work_, at_rest_;
 };
 
 // Draws of a layer's purpose: these numbers, and the layer's.

@@ -68,6 +68,9 @@ struct TrainOptions {
     // Where uniforms come from, if not from Philox: a pointer to the next n, good until the next call, or null to
     // stop. Each update asks for those of its half-steps in turn, row-major (Bernoulli units only).
     std::function<const double*(int64_t n)> uniforms;
+
+    // Whether an update needs the mean activities over the data.
+    bool needs_means() const { return centering || sparsity_target >= 0; }
 };
 
 struct Diverged {
@@ -159,6 +162,7 @@ class Rbm {
     void* fast_hidden_bias() const;
     template <class T>
     friend class Training;
+    friend struct Gradient;
     friend class Dbm;
     template <class T>
     friend class DbmTraining;

@@ -1,7 +1,6 @@
 // Contrastive training, mini-batch by mini-batch: data rows, model rows, gradient, step.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 
@@ -12,20 +11,13 @@
 #include "rbm/minibatch.h"
 #include "rbm/rbm.h"
 #include "rbm/step.h"
+#include "rbm/update.h"
 #include "registry.h"
 
 namespace unsupfast {
 namespace {
 
-// Bounds of the learned log variance: data are expected standardised or in [0, 1].
-constexpr double kMinLogVariance = -7, kMaxLogVariance = 4;
-
 constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned shapes of double rectified units
-
-constexpr double kNoBound = std::numeric_limits<double>::infinity();
-
-// What training may find not to be finite, in the order of the flags.
-constexpr const char* kTensors[] = {"weights", "visible biases", "hidden biases"};
 
 }  // namespace
 
@@ -42,34 +34,23 @@ class Training {
           K(label ? r.visible.segments.back().group : 0),
           levels(std::max<int64_t>(1, int64_t(o.temperatures.size()))),
           model_rows(o.persistent ? r.chains.count() / levels : max_batch),
-          gaussian(r.visible.has(Unit::gaussian)),
           counts(r.visible.has(Unit::multinomial)),
-          rank(o.centering || o.sparsity_target >= 0),
           staged(o.adam || o.clip_norm > 0),
           batch(r.visible, max_batch + K + model_rows, r.dtype, r.device, o.offset, o.scale),
-          weights_of_rows(size_t(max_batch + K + model_rows)),
           activities(array((max_batch + K + model_rows) * H)),
-          contrast(array(max_batch + K + model_rows)),
-          share(array(max_batch + model_rows)),
-          dv(array(V)),
-          dh(array(H)),
-          row_scale(array(V)),
-          row_dot(array(V)),
-          offset_shift(array(V)),
-          rank_right(array(H)),
+          row_weights(max_batch + K + model_rows, r.dtype, r.device),
+          gradient(r, o),
           mean_h(array(H)),
-          flags(words(3, r.device)) {
-        if (gaussian && o.learn_sigma) dz = array(V);
+          guard({"weights", "visible biases", "hidden biases"}, r.device) {
         if (o.learn_shape && r.visible.has(Unit::drelu)) visible_dshape = array(2 * V);
         if (o.learn_shape && r.hidden.has(Unit::drelu)) hidden_dshape = array(2 * H);
-        if (counts || K) hidden_contrast = array(contrast.size());
+        if (counts || K) hidden_contrast = array(row_weights.contrast.size());
         if (K) prepare_classes(max_batch);
         if (!o.persistent || hidden_dshape) of_data = States(r.hidden, max_batch, r.dtype, r.device);
         if (o.persistent && levels > 1) tempered = States(r.visible, r.chains.count(), r.dtype, r.device);
         if (o.selectivity_target >= 0) ranks = array(max_batch * H);
-        if (o.centering) turned_step = array(panel_elements(r.dtype, H, V));
         if (staged) {
-            gradient = array(r.weights_.size());
+            dw = array(r.weights_.size());
             before = array(r.weights_.size());
         }
         if (o.adam) {
@@ -91,7 +72,7 @@ class Training {
         B = count;
         C = o.persistent ? model_rows : B;
         M = B + K;
-        if (!(K ? weigh_classes(order, weight) : weigh(order, weight)))
+        if (!(K ? weigh_classes(order, weight) : row_weights.set(order, weight, B, C, o)))
             return true;  // a batch of zero weight teaches nothing
         batch.gather(rows, on_device, B);
         r.sum_counts(rows, order, B, totals);
@@ -106,21 +87,11 @@ class Training {
         return true;
     }
 
-    void refresh() { r.refresh(flag(0)); }
-    // What stopped being finite, or null. A GPU is asked now and then, and when training ends (`last`).
-    const char* diverged(bool last) {
-        if (r.device.is_gpu() && !last && ++unseen < kLook) return nullptr;
-        unseen = 0;
-        int32_t found[3];
-        copy_memory({}, found, r.device, flags.data(), sizeof found);
-        for (int i = 0; i < 3; ++i)
-            if (found[i]) return kTensors[i];
-        return nullptr;
-    }
+    void refresh() { r.refresh(guard.flag(0)); }
+    const char* diverged(bool last) { return guard.found(last); }
 
   private:
     Array array(int64_t n) const { return Array(r.dtype, n, r.device); }
-    int32_t* flag(int i) const { return flags.as<int32_t>() + i; }
     template <class P>
     void run(const P& p) {
         unsupfast::run(p, r.device);
@@ -138,7 +109,7 @@ class Training {
         shares = array(max_batch * K);
         generative = array(max_batch);
         discriminative = array(max_batch);
-        visible_contrast = array(contrast.size());
+        visible_contrast = array(row_weights.contrast.size());
         labels = Array(DType::f64, max_batch, r.device);
         choice = Array(DType::f64, max_batch, r.device);
         if (o.persistent) return;
@@ -146,30 +117,13 @@ class Training {
         no_bias = array(H);
     }
 
-    // Weights of rows in the contrast. It is summed unnormalised, which keeps sums over unweighted binary units exact,
-    // and scaled by 1 / total where a gradient is finished.
-    bool weigh(const int64_t* order, const T* weight) {
-        if (!weight && total == T(B) && weighed == C) return true;  // as in the batch before
-        std::vector<T>& w = weights_of_rows;
-        total = 0;
-        for (int64_t b = 0; b < B; ++b) total += w[size_t(b)] = weight ? weight[order[b]] : T(1);
-        if (!(total > 0)) return false;
-        for (int64_t c = 0; c < C; ++c)
-            w[size_t(B + c)] = o.persistent ? -total / T(o.balanced ? C : B) : -w[size_t(c)];
-        copy_memory(r.device, contrast.data(), {}, w.data(), size_t(B + C) * sizeof(T));
-        for (int64_t b = 0; b < B; ++b) w[size_t(b)] /= total;
-        copy_memory(r.device, share.data(), {}, w.data(), size_t(B) * sizeof(T));
-        weighed = weight ? -1 : C;
-        return true;
-    }
-
-    // The same where rows have labels. Activities hold what their rows weigh already; a row of a class, which comes
-    // after those of the data, is no row of the biases'.
+    // What rows weigh where they have labels. Activities hold that already; a row of a class, which comes after those
+    // of the data, is no row of the biases'.
     bool weigh_classes(const int64_t* order, const T* weight) {
         std::vector<T> by_generative(size_t(B + K + C)), by_discriminative(size_t(B), T(0));
         std::vector<int64_t> known(size_t(B), -1);
         T modelled = 0;
-        total = 0;
+        T total = 0;
         scored = false;
         for (int64_t b = 0; b < B; ++b) {
             const T w = weight ? weight[order[b]] : T(1);
@@ -180,16 +134,16 @@ class Training {
             scored = scored || !labelled || o.discriminative != 0;
         }
         if (!(total > 0)) return false;
+        row_weights.total = double(total);
         if (!(modelled > 0)) C = 0;
-        std::vector<T>& w = weights_of_rows;
-        std::fill_n(w.begin(), M, T(1));
+        std::vector<T> w(size_t(M + C), T(1));
         for (int64_t c = 0; c < C; ++c)
             by_generative[size_t(M + c)] = w[size_t(M + c)] =
                 o.persistent ? -modelled / T(C) : -by_generative[size_t(c)];
         const auto send = [&](const Array& to, const auto& from, int64_t n) {
             copy_memory(r.device, to.data(), {}, from.data(), size_t(n) * sizeof from[0]);
         };
-        send(contrast, w, M + C);
+        send(row_weights.contrast, w, M + C);
         std::fill_n(w.begin() + B, K, T(0));
         send(hidden_contrast, w, M + C);
         send(visible_contrast, by_generative, M + C);
@@ -247,7 +201,8 @@ class Training {
         r.hidden_given_visible(batch.data(), B, out, positive, totals.data());
         if (hidden_dshape) {
             hidden_dshape.zero();
-            add_shape_gradient(r.hidden, of_data.values(), B, contrast.as<T>(), r.hidden_shape, hidden_dshape);
+            add_shape_gradient(r.hidden, of_data.values(), B, row_weights.contrast.as<T>(), r.hidden_shape,
+                               hidden_dshape);
         }
         return true;
     }
@@ -257,8 +212,8 @@ class Training {
                             const Array& by_shape) {
         for (const Segment& s : layer.segments)
             if (s.unit == Unit::drelu)
-                run(ShapeGradient{count, layer.size(), s.begin, s.end, states, weight, shape.data(), 1 / double(total),
-                                  by_shape.data(), r.dtype});
+                run(ShapeGradient{count, layer.size(), s.begin, s.end, states, weight, shape.data(),
+                                  1 / row_weights.total, by_shape.data(), r.dtype});
     }
 
     bool model_rows_by_gibbs(const std::function<bool()>& go_on) {
@@ -312,7 +267,7 @@ class Training {
     }
 
     // Weights of the rows in what has to do with visible units alone.
-    const T* of_visibles() const { return K ? visible_contrast.as<T>() : contrast.as<T>(); }
+    const T* of_visibles() const { return K ? visible_contrast.as<T>() : row_weights.contrast.as<T>(); }
 
     const T* model_totals() const {
         if (!counts) return nullptr;
@@ -320,74 +275,30 @@ class Training {
     }
 
     void bias_gradients() {
-        run(ColumnSum{M + C, V, batch.all(), of_visibles(), 0, dv.data(), r.dtype});
-        if (K) run(ColumnSum{B, K, Left{shares.data(), K, 1}, nullptr, 1, dv.as<T>() + (V - K), r.dtype});
+        run(ColumnSum{M + C, V, batch.all(), of_visibles(), 0, gradient.dv.data(), r.dtype});
+        if (K) run(ColumnSum{B, K, Left{shares.data(), K, 1}, nullptr, 1, gradient.dv.as<T>() + (V - K), r.dtype});
         if (counts) {  // a hidden bias counts as often as the row does; on the CPU
             T* to = hidden_contrast.as<T>();
-            if (!K) std::copy_n(contrast.as<T>(), M + C, to);
+            if (!K) std::copy_n(row_weights.contrast.as<T>(), M + C, to);
             for (int64_t b = 0; b < B; ++b) to[b] *= totals.as<T>()[b];
             for (int64_t c = 0; c < C; ++c) to[M + c] *= model_totals()[c];
         }
         const Left h{activities.data(), H, 1};
-        run(ColumnSum{M + C, H, h, hidden_contrast ? hidden_contrast.data() : contrast.data(), 0, dh.data(), r.dtype});
-        if (rank) run(ColumnSum{B, H, h, share.data(), 0, mean_h.data(), r.dtype});
-        ContrastGradient g{};
-        g.visibles = V;
-        g.hiddens = H;
-        g.dv = dv.data();
-        g.dh = dh.data();
-        g.precision = gaussian ? r.precision_.data() : nullptr;
-        g.hidden_mean = rank ? mean_h.data() : nullptr;
-        g.visible_offset = r.visible_offset.data();
-        g.hidden_offset = r.hidden_offset.data();
-        g.row_scale = row_scale.data();
-        g.offset_shift = offset_shift.data();
-        g.rank_right = rank_right.data();
-        g.total = total;
-        g.decay = r.step == 0 ? 0 : kActivityDecay;
-        g.target = o.sparsity_target;
-        g.cost = o.sparsity_cost;
-        g.centred = o.centering;
-        g.dtype = r.dtype;
-        run(g);
-        if (o.hidden_pull != 0) each(Elementary::add, H, dh, nullptr, -o.hidden_pull, dh.data());
-    }
-
-    WeightUpdate weight_update() {
-        WeightUpdate u{};
-        u.visibles = V;
-        u.hiddens = H;
-        u.rows = M + C;
-        u.visible = batch.turned();
-        u.hidden = activities.data();
-        u.contrast = contrast.data();
-        u.weights = r.weights_.data();
-        u.velocity = o.momentum != 0 || o.centering ? r.velocity.data() : nullptr;
-        u.row_scale = row_scale.data();
-        if (rank) {
-            u.left[0] = offset_shift.data();
-            u.right[0] = rank_right.data();
-        }
-        if (o.centering) {
-            u.left[1] = dv.data();
-            u.right[1] = r.hidden_offset.data();
-        }
-        u.row_dot = dz ? row_dot.data() : nullptr;
-        u.rate = o.learning_rate;
-        u.momentum = o.momentum;
-        u.l2 = o.l2;
-        u.l1 = o.l1;
-        u.dtype = r.dtype;
-        u.format = r.format == DType::i16 && !batch.turned().bits ? r.dtype : r.format;
-        return u;
+        const Array& of_hiddens = hidden_contrast ? hidden_contrast : row_weights.contrast;
+        run(ColumnSum{M + C, H, h, of_hiddens.data(), 0, gradient.dh.data(), r.dtype});
+        const bool means = o.needs_means();
+        if (means) run(ColumnSum{B, H, h, row_weights.share.data(), 0, mean_h.data(), r.dtype});
+        gradient.finish(r, o, means ? mean_h.data() : nullptr, row_weights.total, r.step == 0);
+        if (o.hidden_pull != 0) each(Elementary::add, H, gradient.dh, nullptr, -o.hidden_pull, gradient.dh.data());
     }
 
     void weights_and_step() {
-        const WeightUpdate u = weight_update();
+        const WeightUpdate u =
+            gradient.on_weights(r, o, M + C, batch.turned(), activities.data(), row_weights.contrast.data());
         if (staged) {  // the gradient by itself, so that all of it is known before a step is made
             copy(before, r.weights_);
             WeightUpdate only = u;
-            only.velocity = gradient.data();
+            only.velocity = dw.data();
             only.rate = 1;
             only.momentum = 0;
             run(only);
@@ -395,26 +306,27 @@ class Training {
         } else {
             run(u);
         }
-        if (dz) variance_gradient();
+        gradient.add_variances(r, M + C, batch.values(), of_visibles());
         shape_gradients();
 
         double factor = 1;
         if (o.clip_norm > 0) {
             double sum = 0;
-            for (const Array* part : {&gradient, &dv, &dh, &dz, &visible_dshape, &hidden_dshape})
+            for (const Array* part : {&dw, &gradient.dv, &gradient.dh, &gradient.dz, &visible_dshape, &hidden_dshape})
                 if (*part) sum += squared_norm(*part);
             factor = std::min(1.0, o.clip_norm / std::sqrt(sum));
         }
         ++r.updates;
         if (staged)
-            step({{&r.weights_, &gradient, 0, 0, gradient.size(), -kNoBound, kNoBound, flag(0)}}, r.velocity, r.second,
+            step({{&r.weights_, &dw, 0, 0, dw.size(), -kNoBound, kNoBound, guard.flag(0)}}, r.velocity, r.second,
                  factor);
         if (o.max_norm > 0) limit_norms(r.weights_, V, H, o.max_norm);
 
         // biases, log variances and shapes follow each other in bias_velocity
-        std::vector<Part> parts{{&r.visible_bias_, &dv, 0, 0, V, -kNoBound, kNoBound, flag(1)},
-                                {&r.hidden_bias_, &dh, 0, V, H, -kNoBound, kNoBound, flag(2)}};
-        if (dz) parts.push_back({&r.log_variance_, &dz, 0, V + H, V, kMinLogVariance, kMaxLogVariance});
+        std::vector<Part> parts{{&r.visible_bias_, &gradient.dv, 0, 0, V, -kNoBound, kNoBound, guard.flag(1)},
+                                {&r.hidden_bias_, &gradient.dh, 0, V, H, -kNoBound, kNoBound, guard.flag(2)}};
+        if (gradient.dz)
+            parts.push_back({&r.log_variance_, &gradient.dz, 0, V + H, V, kMinLogVariance, kMaxLogVariance});
         const auto shape = [&](Array& p, const Array& g, int64_t at, int64_t n) {
             if (!g) return;
             parts.push_back({&p, &g, 0, at, n, -kMaxGap, kMaxGap});
@@ -424,8 +336,8 @@ class Training {
         shape(r.hidden_shape, hidden_dshape, 4 * V + H, H);
         step(parts, r.bias_velocity, r.bias_second, factor);
         if (o.centering) follow_offsets();
-        if (dz) r.derive_variances();
-        if (o.fast_rate > 0) r.step_fast(o, u, dv, dh);
+        if (gradient.dz) r.derive_variances();
+        if (o.fast_rate > 0) r.step_fast(o, u, gradient.dv, gradient.dh);
     }
 
     // Numbers [first, first + n) of a parameter and its gradient; their moments are numbers `at` and on of others.
@@ -465,7 +377,7 @@ class Training {
                               second.as<T>() + p.at,
                               0};
             run(Optimise{&slice, 1, Rule::adam, false, -o.learning_rate, o.momentum, o.second_decay, o.eps, c1, c2,
-                         factor, 0, p.nonfinite ? p.nonfinite : flag(1), r.dtype});
+                         factor, 0, p.nonfinite ? p.nonfinite : guard.flag(1), r.dtype});
             if (p.high == kNoBound) continue;
             T* x = p.parameter->template as<T>() + p.first;
             each(Elementary::maximum, p.n, x, nullptr, p.low, x, r.dtype, r.device);
@@ -482,15 +394,7 @@ class Training {
             each(Elementary::sub, before.size(), r.weights_, before.data(), 0, before.data());
             made = &before;
         }
-        r.follow_offsets(*made, turned_step, r.visible_bias_, offset_shift);
-    }
-
-    void variance_gradient() {
-        dz.zero();
-        for (const Segment& s : r.visible.segments)
-            if (s.unit == Unit::gaussian)
-                run(VarianceGradient{M + C, V, s.begin, s.end, batch.values(), r.visible_bias_.data(), of_visibles(),
-                                     row_scale.data(), row_dot.data(), dz.data(), r.dtype});
+        r.follow_offsets(*made, gradient.turned_step, r.visible_bias_, gradient.offset_shift);
     }
 
     void shape_gradients() {
@@ -500,8 +404,8 @@ class Training {
         }
         if (hidden_dshape) {
             const States& chain = o.persistent ? r.chains : of_data;
-            add_shape_gradient(r.hidden, chain.values((levels - 1) * C), C, contrast.as<T>() + M, r.hidden_shape,
-                               hidden_dshape);
+            add_shape_gradient(r.hidden, chain.values((levels - 1) * C), C, row_weights.contrast.as<T>() + M,
+                               r.hidden_shape, hidden_dshape);
         }
     }
 
@@ -509,25 +413,21 @@ class Training {
     const TrainOptions& o;
     const int64_t* label;                       // of the rows of data; null: they have none
     const int64_t V, H, K, levels, model_rows;  // K: classes
-    const bool gaussian, counts, rank, staged;
+    const bool counts, staged;
     Minibatch<T> batch;
-    std::vector<T> weights_of_rows;
-    Array activities;                                 // hidden means, in the order of the batch's rows
-    Array contrast, share;                            // weights of rows: in the gradient; of the data, adding up to 1
-    Array visible_contrast, hidden_contrast;          // in gradients by biases, where those are others
-    Array dv, dh, dz, visible_dshape, hidden_dshape;  // gradients
-    Array row_scale, row_dot, offset_shift, rank_right, mean_h, ranks;
-    Array flags;      // int32_t for each of kTensors
+    Array activities;  // hidden means, in the order of the batch's rows
+    RowWeights row_weights;
+    Array visible_contrast, hidden_contrast;  // in gradients by biases, where those are others
+    Gradient gradient;
+    Array visible_dshape, hidden_dshape, mean_h, ranks;
+    Guard guard;
     States of_data;   // hidden samples, where chains start from the data
     States tempered;  // visible states at every temperature
     Array totals;     // of the data's counts
     Array fields, scores, shares, generative, discriminative, labels, choice, drawn, no_bias;  // of class_rows
-    bool scored = false;  // whether a row of the batch needs scores
-    Array turned_step, gradient, before;
+    bool scored = false;          // whether a row of the batch needs scores
+    Array dw, before;             // where the gradient by the weights is staged
     int64_t B = 0, C = 0, M = 0;  // rows of data and of the model, and where the latter begin
-    T total = 0;                  // weight of the rows of data
-    int64_t weighed = -1;         // the C that `contrast` was last made for without sample weights
-    int64_t unseen = 0;           // batches since the flags were looked at
     const uint32_t* clock = nullptr;
     uint32_t clock_stands = 0;
 };

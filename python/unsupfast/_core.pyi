@@ -628,9 +628,10 @@ class Dbm:
         ],
         dtype: str,
         precision: str,
+        gpu: typing.SupportsInt | typing.SupportsIndex = -1,
     ) -> None:
         """
-        Layers are lists of (kind, units, units of a group), the visible one first.
+        Layers are lists of (kind, units, units of a group), the visible one first; gpu: where it lives (-1: on the CPU).
         """
     def anneal(
         self,
@@ -705,6 +706,8 @@ class Dbm:
         """
         Trains on the rows in this order; None, or (mini-batch, tensor) where a value stopped being finite.
         """
+    @property
+    def gpu(self) -> int: ...
     @property
     def rows(self) -> int: ...
     @rows.setter

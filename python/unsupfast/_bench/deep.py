@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .gpu import import_torch
+from .gpu import import_torch, recorded, synchronised
 from .harness import Contender
 from .peers import RBMProblem
 
@@ -30,21 +30,23 @@ def flops(visible: int, hidden: int) -> float:
     return 2.0 * hidden * (low * visible + high * TOP)
 
 
-def contenders(problem: RBMProblem, threads: int, compiled: bool) -> Iterator[Contender]:
+def contenders(
+    problem: RBMProblem, threads: int, compiled: bool, device: str = "cpu"
+) -> Iterator[Contender]:
     """This package in float32 and bfloat16, and PyTorch in both, eager and compiled."""
     rows = len(problem.X)
     work = rows * flops(*problem.W.shape)
     shorts = (("bfloat16", "bf16"), ("float32", "f32"))
     for precision, short in shorts:
         name = f"unsupfast {short}"
-        setup = functools.partial(_ours, problem, precision)
+        setup = functools.partial(_ours, problem, precision, device)
         yield Contender(name, name, setup, rows, work, precision=precision, ours=True)
     for precision, short in shorts:
         for compile_it in (False, True)[: 1 + compiled]:
             yield Contender(
                 f"PyTorch {'compile' if compile_it else 'eager'} {short}",
                 f"PyTorch {short}",
-                functools.partial(_torch, problem, precision, compile_it, threads),
+                functools.partial(_torch, problem, precision, compile_it, threads, device),
                 rows,
                 work,
                 precision=precision,
@@ -57,33 +59,37 @@ def _start(problem: RBMProblem) -> tuple[np.ndarray, np.ndarray]:
     return weights.astype(np.float32), np.zeros(TOP, np.float32)
 
 
-def _ours(problem: RBMProblem, precision: str) -> Callable[[], Any]:
+def _ours(problem: RBMProblem, precision: str, device: str) -> Callable[[], Any]:
     import unsupfast as uf
 
     hidden, batch = problem.W.shape[1], problem.batch
-    model = uf.DBM((hidden, TOP), k=STEPS, centering=False, precision=precision, batch_size=batch)
-    model.set_params(learning_rate=problem.learning_rate, random_state=0)
+    model = uf.DBM((hidden, TOP), k=STEPS, centering=False, precision=precision, device=device)
+    model.set_params(learning_rate=problem.learning_rate, batch_size=batch, random_state=0)
     model.partial_fit(problem.X[:batch])
     above, bias = _start(problem)
     model.components_ = [np.ascontiguousarray(problem.W.T), np.ascontiguousarray(above.T)]
     model.intercepts_ = [problem.b.copy(), problem.c.copy(), bias]
     core, order = model._load_core(), np.arange(len(problem.X))
+    rows = model._rows(model._resident(problem.X))
     options = model._options(0, batch)
-    return lambda: core.train(problem.X, order, None, options, ALL_SWEEPS, SWEEPS)
+    call = functools.partial(core.train, rows, order, None, options, ALL_SWEEPS, SWEEPS)
+    return call if core.gpu < 0 else synchronised(call)
 
 
-def _torch(problem: RBMProblem, precision: str, compiled: bool, threads: int) -> Callable[[], None]:
+def _torch(
+    problem: RBMProblem, precision: str, compiled: bool, threads: int, device: str
+) -> Callable[[], None]:
     torch = import_torch()
     torch.set_num_threads(threads)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     batch, rate = problem.batch, problem.learning_rate
     above, top_bias = _start(problem)
-    W, U, a, b, c = map(
-        torch.from_numpy,
-        (problem.W.copy(), above, problem.b.copy(), problem.c.copy(), top_bias),
+    W, U, a, b, c = (
+        torch.from_numpy(x).to(device)
+        for x in (problem.W.copy(), above, problem.b.copy(), problem.c.copy(), top_bias)
     )
-    X = torch.from_numpy(problem.X).to(dtype)
-    chain = torch.zeros(batch, problem.W.shape[1], dtype=dtype)
+    X = torch.from_numpy(problem.X).to(device, dtype)
+    chain = torch.zeros(batch, problem.W.shape[1], dtype=dtype, device=device)
     sigmoid = torch.sigmoid
 
     def draw(p: Any) -> Any:
@@ -123,4 +129,4 @@ def _torch(problem: RBMProblem, precision: str, compiled: bool, threads: int) ->
                     parameter.add_(gradient, alpha=rate / batch)
             chain.copy_(h)
 
-    return call
+    return call if device == "cpu" else recorded(torch, call)

@@ -230,7 +230,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--what",
         nargs="+",
         choices=("cd", "conv", "pcd", "csr", "large", "ais", "gaussian", "dbn", "dbm"),
-        help="default: cd conv pcd csr ais gaussian dbn; on a GPU cd large ais; dbm on the CPU",
+        help="default: cd conv pcd csr ais gaussian dbn; on a GPU cd large ais",
     )
     parser.add_argument("--k", nargs="+", type=int, default=[1, 10], help="Gibbs steps, for cd")
     parser.add_argument("--batch", nargs="+", type=int, default=[100, 1024], help="for cd")
@@ -297,7 +297,8 @@ def run(args: argparse.Namespace, threads: int, say: Callable[[str], None]) -> l
         title = f"AIS, 784x{HIDDEN}, {chains} chains, {temperatures} temperatures"
         done(harness.measure(contenders, title=title, unit="chain temperatures", **options))
     if "dbm" in args.what:
-        contenders = deep.contenders(_problem(X, start, 100, 1), threads, "compile" in args.peers)
+        problem = _problem(X, start, 100, 1)
+        contenders = deep.contenders(problem, threads, "compile" in args.peers, args.device)
         title = f"DBM, 784x{HIDDEN}x{deep.TOP}, batch 100, {source}"
         done(harness.measure(contenders, title=title, **options))
     if "pcd" in args.what:

@@ -62,7 +62,7 @@ def _machines(model: Any) -> list[RBM]:
                 batch_size=model.batch_size,
                 n_iter=model.pretrain_iter,
                 precision=model.precision,
-                device="cpu",
+                device=model.device,
                 verbose=model.verbose,
             )
         machines = [clone(one) for _ in widths]

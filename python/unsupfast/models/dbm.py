@@ -19,6 +19,7 @@ from ..likelihood import Estimate, Machine, estimate_log_partition
 from ..units import Bernoulli, Layer
 from ._arguments import check_integer, check_real, check_widths
 from ._dbm_start import check_pretrain, pretrained
+from ._device import choose_gpu
 from ._plain import from_plain, parameters_of
 from ._rbm_core import clamped, concatenated, seed_from
 from ._rbm_training import RBMTraining
@@ -74,6 +75,8 @@ class DBM(RBMTraining):
         Epochs of "rbm", for each layer.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         As for :class:`unsupfast.RBM`.
+    device : {"auto", "cpu", "cuda", "cuda:<number>"}, default="auto"
+        As for :class:`unsupfast.RBM`; machines of "rbm" train there too.
     shuffle, validation_fraction, patience, callbacks, checkpoint, checkpoint_every, resume, \
 verbose, random_state
         As for :class:`unsupfast.RBM`. The held-out score is the reconstruction's. A checkpoint is
@@ -122,7 +125,6 @@ verbose, random_state
     l1 = selectivity_cost = 0.0
     selectivity_target = None
     hidden = "bernoulli"
-    device = "cpu"
 
     components_: list[np.ndarray]  # type: ignore[assignment]
     intercepts_: list[np.ndarray]
@@ -157,6 +159,7 @@ verbose, random_state
         pretrain=None,
         pretrain_iter=10,
         precision="auto",
+        device="auto",
         shuffle=True,
         validation_fraction=None,
         patience=None,
@@ -184,6 +187,7 @@ verbose, random_state
         self.pretrain = pretrain
         self.pretrain_iter = pretrain_iter
         self.precision = precision
+        self.device = device
         self.shuffle = shuffle
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -231,7 +235,7 @@ verbose, random_state
         return Layer.of(self.visible, len(self.intercepts_[0]), "visible")
 
     def _gpu(self) -> int:
-        return -1
+        return choose_gpu(self.device, self.batch_size * sum(w.size for w in self.components_))
 
     def _of_parity(self, parity: int) -> list[int]:
         """The numbers of the even (0) or the odd (1) layers."""
@@ -263,7 +267,7 @@ verbose, random_state
     def _synced_core(self, training: bool = False) -> Any:
         precision = self.precision if self.precision == "bfloat16" else self._dtype.name
         layers = [self._visible_layer.core(), *([("bernoulli", n, 1)] for n in self._widths[1:])]
-        key = (layers, self._dtype.name, precision)
+        key = (layers, self._dtype.name, precision, self._gpu())
         cached: Any = self.__dict__.get("_core_cache")
         if cached is None or cached[0] != key:
             cached = (key, _core.Dbm(*key))
