@@ -106,7 +106,7 @@ def draw(scores: dict[str, Any], maps: dict[str, np.ndarray], topics: list[Any])
             label=f"{name}: mean average precision {score['mean_average_precision']:.3f}",
         )  # fmt: skip
     axes[0].set(xlabel="recall", ylabel="precision", title="retrieval of documents by topic")
-    axes[0].legend(loc="lower left")
+    axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
     single = np.array([these[0] if len(these) == 1 else "" for these in topics])
     names, sizes = np.unique(single[single != ""], return_counts=True)
     common_ones = names[np.argsort(-sizes)[:8]]
