@@ -104,10 +104,8 @@ template <class T, class Epilogue>
 void multiply_best(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
                    const Epilogue& epilogue) {
     const Product product{k, a, b};
-    if (by_tables(m, k, a, format))
-        multiply_by_tables<T>(m, n, k, a, b, format, launch, epilogue);
-    else if (a.bits || a.indptr)
-        multiply<T>(m, n, k, a, b, format, launch, epilogue);
+    if (a.bits || a.indptr)
+        multiply_shared<T>(m, n, k, a, b, format, launch, epilogue);
     else
         multiply_by_rows<T>(m, n, &product, 1, format, launch, epilogue);
 }

@@ -157,4 +157,14 @@ void multiply_by_tables(int64_t m, int64_t n, int64_t k, const Left& a, const vo
     });
 }
 
+// By tables, or with the left operand packed once for all threads, whichever is for it.
+template <class T, class Epilogue>
+void multiply_shared(int64_t m, int64_t n, int64_t k, const Left& a, const void* b, DType format, const Launch& launch,
+                     const Epilogue& epilogue) {
+    if (by_tables(m, k, a, format))
+        multiply_by_tables<T>(m, n, k, a, b, format, launch, epilogue);
+    else
+        multiply<T>(m, n, k, a, b, format, launch, epilogue);
+}
+
 }  // namespace unsupfast::USF_ISA

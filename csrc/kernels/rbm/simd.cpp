@@ -147,10 +147,7 @@ void weight_update(const WeightUpdate& p, const Launch& launch) {
             if (partial) partial[n0 / kPanel * p.visibles + i] = sum<T>(dot);
         }
     };
-    if (by_tables(p.visibles, p.rows, p.visible, p.format))
-        multiply_by_tables<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch, step);
-    else
-        multiply<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch, step);
+    multiply_shared<T>(p.visibles, p.hiddens, p.rows, p.visible, hidden, p.format, launch, step);
     if (partial) reduce_partials(partial, panels(p.hiddens), p.visibles, static_cast<T*>(p.row_dot), false);
 }
 
