@@ -241,7 +241,7 @@ def test_update_with_exact_chains_is_the_gradient_of_the_likelihood(visible):
         high, low = (mean_log_likelihood(model, X, before + s * step) for s in (1, -1))
         wanted[i] = (high - low) / 2e-5
     model.v_samples_ = start
-    model._train_rows(X, np.arange(len(X)), 0, len(X))
+    model._train_rows(X, np.arange(len(X)), None, 0, len(X))
     positions = model.detection_shape_[0] * model.detection_shape_[1]
     got = (parameters(model) - before) * positions
     assert np.abs(wanted).max() > 10 * error.max()
@@ -258,7 +258,7 @@ def test_decay_sparsity_and_momentum_come_on_top_of_the_gradient(visible):
         model = tiny(visible, learning_rate=rate, momentum=momentum, sparsity_target=None)
         model._carried["velocity"] += velocity
         model.set_params(sparsity_cost=cost, **options)
-        model._train_rows(X, np.arange(6), 0, 6)
+        model._train_rows(X, np.arange(6), None, 0, 6)
         return model
 
     start, plain = tiny(visible), updated()
@@ -275,7 +275,7 @@ def test_decay_sparsity_and_momentum_come_on_top_of_the_gradient(visible):
     np.testing.assert_allclose(moved.components_, plain.components_ + momentum * 0.5)
     # the second update's mean joins the first's
     mean = 0.9 * mean + 0.1 * sparse.transform(X[6:], layer="detection").reshape(-1, 2).mean(axis=0)
-    sparse._train_rows(X, np.arange(6, 9), 0, 3)
+    sparse._train_rows(X, np.arange(6, 9), None, 0, 3)
     np.testing.assert_allclose(sparse._carried["activity"], mean)
 
 

@@ -13,11 +13,13 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 __all__ = [
+    "check_bool",
     "check_callables",
     "check_integer",
     "check_option",
     "check_path",
     "check_real",
+    "check_row_weight",
     "check_widths",
     "checked_rows",
 ]
@@ -44,6 +46,12 @@ def check_callables(owner: Any, name: str) -> None:
         raise TypeError(f"{name} is {value!r}; expected callables in a sequence")
 
 
+def check_bool(owner: Any, name: str) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+
+
 def check_integer(owner: Any, name: str, low: int) -> None:
     value = getattr(owner, name)
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
@@ -52,14 +60,21 @@ def check_integer(owner: Any, name: str, low: int) -> None:
         raise ValueError(f"{name} is {value}; expected at least {low}")
 
 
-def check_real(owner: Any, name: str, low: float, high: float = math.inf, *, above=False) -> None:
+def check_real(
+    owner: Any, name: str, low: float, high: float = math.inf, *, above=False, below=False
+) -> None:
+    """A finite number between the two; not `low` itself with `above`, not `high` with `below`."""
     value: Any = getattr(owner, name)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}; expected a number")
     number = float(value)
-    if not (low < number if above else low <= number) or not number <= high or math.isinf(number):
+    inside = (low < number if above else low <= number) and (
+        number < high if below else number <= high
+    )
+    if not inside or math.isinf(number):
         raise ValueError(
-            f"{name} is {value}; expected a value in {'(' if above else '['}{low}, {high}]"
+            f"{name} is {value}; expected a value in {'(' if above else '['}{low}, {high}"
+            f"{')' if below or math.isinf(high) else ']'}"
         )
 
 
@@ -68,6 +83,21 @@ def check_option(owner: Any, name: str, allowed: Iterable[Any]) -> None:
     allowed = tuple(allowed)
     if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
+
+
+def check_row_weight(row_weight, X, dtype) -> np.ndarray:
+    # Our own check: what scikit-learn's refuses differs between its versions.
+    try:
+        weight = np.array(row_weight, dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"row_weight is not an array of numbers: {error}") from None
+    if weight.shape != (X.shape[0],):
+        raise ValueError(f"row_weight has shape {weight.shape}; expected ({X.shape[0]},)")
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError("row_weight has NaN, infinite or negative values; expected none below 0")
+    if not weight.any():
+        raise ValueError("row_weight is zero everywhere; expected a positive weight somewhere")
+    return weight
 
 
 def check_widths(name: str, value: Any) -> tuple[int, ...]:

@@ -17,25 +17,18 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from .. import _arrays, _core, nn
 from ..autograd import Tensor, grad
-from ..io import load_state, save_model
+from ..io import load_state
 from ..ops import ACTIVATIONS
 from ..optim import Minimizer, Optimizer, Schedule, clip_factor, make_optimizer
-from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
-from ._arguments import (
-    check_callables,
-    check_integer,
-    check_option,
-    check_path,
-    check_real,
-    checked_rows,
-)
-from ._device import Draw, Moment, Session, check_device, choose_gpu
-from ._plain import from_plain, parameters_of
+from ..training import DivergenceError, Progress
+from ._arguments import check_option, check_real, checked_rows
+from ._device import Draw, Moment, Session, choose_gpu
+from ._epochs import TrainedInEpochs
 from ._rbm_core import seed_from
+from ._saved import Saved
 from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
 
 __all__ = ["Draw", "NetworkEstimator"]
@@ -43,7 +36,7 @@ __all__ = ["Draw", "NetworkEstimator"]
 _CHUNK_ROWS = 4096
 
 
-class NetworkEstimator(BaseEstimator):
+class NetworkEstimator(TrainedInEpochs, Saved, BaseEstimator):
     """Fits a network by stochastic gradients; see the estimators for the parameters."""
 
     activation: str
@@ -51,28 +44,15 @@ class NetworkEstimator(BaseEstimator):
     learning_rate: Any
     momentum: float
     weight_decay: float
-    batch_size: int
-    n_iter: int
-    shuffle: bool
     clip_norm: float | None
     clip_value: float | None
     ema: float | None
-    validation_fraction: float | None
-    patience: int | None
-    callbacks: Any
-    checkpoint: Any
-    checkpoint_every: int
-    resume: Any
     precision: str
     device: str
-    verbose: int
     random_state: Any
 
     network_: Any  # a Module
-    history_: dict[str, list[float]]
-    n_iter_: int
     n_features_in_: int
-    _seed: int
     _on_gpu = True  # whether `_loss` computes there
     _noisy_loss = False  # whether `_loss` draws noise that a line search would fit
 
@@ -105,34 +85,20 @@ class NetworkEstimator(BaseEstimator):
     # ------------------------------------------------------------------ arguments
 
     def _check_parameters(self) -> None:
-        for name, low in (("batch_size", 1), ("n_iter", 0), ("checkpoint_every", 1)):
-            check_integer(self, name, low)
+        self._check_epochs()
         check_option(self, "activation", ACTIVATIONS)
         check_option(self, "precision", ("auto", "float32", "float64", "bfloat16"))
-        check_device(self)
         check_real(self, "weight_decay", 0)
-        check_real(self, "momentum", 0, 1 - 1e-9)
+        check_real(self, "momentum", 0, 1, below=True)
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 check_real(self, name, 0, above=True)
         if self.ema is not None:
-            check_real(self, "ema", 0, 1 - 1e-9, above=True)
-        if self.validation_fraction is not None:
-            check_real(self, "validation_fraction", 0, 1 - 1e-9, above=True)
-        if self.patience is not None:
-            check_integer(self, "patience", 1)
-            if self.validation_fraction is None:
-                raise ValueError("patience needs validation_fraction: there is no held-out loss")
-        if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise TypeError(f"shuffle is {self.shuffle!r}; expected True or False")
-        check_path(self, "checkpoint")
-        check_path(self, "resume")
-        check_callables(self, "callbacks")
+            check_real(self, "ema", 0, 1, above=True, below=True)
         if isinstance(self._new_optimizer(), Minimizer):
             self._check_line_searches()
         if not isinstance(self.learning_rate, Schedule):
-            for epoch in range(max(1, min(self.n_iter, 1000))):
-                self._rate(epoch)
+            self._check_schedules(self._rate)
 
     def _check_line_searches(self) -> None:
         if self._noisy_loss:
@@ -151,12 +117,7 @@ class NetworkEstimator(BaseEstimator):
         """The learning rate of an epoch, from 0."""
         if isinstance(self.learning_rate, Schedule):
             return self.learning_rate.rate(epoch, getattr(self, "history_", {}))
-        rate = schedule_value(self.learning_rate, epoch, "learning_rate")
-        if rate <= 0:
-            raise ValueError(
-                f"learning_rate is {rate} in epoch {epoch}; expected a positive number"
-            )
-        return rate
+        return self._positive("learning_rate", epoch)
 
     def _new_optimizer(self) -> Optimizer:
         return make_optimizer(
@@ -391,21 +352,10 @@ class NetworkEstimator(BaseEstimator):
 
     def _train(self, X, y=None) -> None:
         """The epochs that are left, through the common loop."""
-        rows, held_out = np.arange(X.shape[0]), None
-        if self.validation_fraction is not None:
-            count = int(np.ceil(self.validation_fraction * len(rows)))
-            if not 0 < count < len(rows):
-                raise ValueError(
-                    f"validation_fraction is {self.validation_fraction}, which leaves no rows to "
-                    f"train on out of n_samples = {len(rows)}"
-                )
-            mixed = np.random.default_rng([self._seed, 1]).permutation(len(rows))
-            rows, held_out = np.sort(mixed[count:]), np.sort(mixed[:count])
+        rows, held_out = self._split(X.shape[0])
 
         def train(epoch: int) -> dict[str, float]:
-            order = rows
-            if self.shuffle:
-                order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
+            order = self._order(rows, epoch)
             with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as tick:
                 return self._train_rows(X, y, order, epoch - 1, self.batch_size, tick)
 
@@ -418,7 +368,7 @@ class NetworkEstimator(BaseEstimator):
                 total += self._validation_loss(X[part], target) * len(part)
             return total / len(held_out)
 
-        self._run(train, None if held_out is None else functools.partial(validate, held_out))
+        self._run_means(train, None if held_out is None else functools.partial(validate, held_out))
 
     def _fit_stream(self, batches: Iterable[Any]):
         """As :meth:`_fit`, on an iterable of batches, in memory for one block of them."""
@@ -453,7 +403,7 @@ class NetworkEstimator(BaseEstimator):
             train_epoch(self, stream, epoch, rows)
             return {name: value / max(1, count) for name, value in sums.items()}
 
-        self._run(train, None)
+        self._run_means(train, None)
         return self
 
     def _checked_block(self, X: Any) -> Any:
@@ -461,8 +411,8 @@ class NetworkEstimator(BaseEstimator):
         self._check_values(X)
         return X
 
-    def _run(self, train: Callable[[int], dict[str, float]], validate: Any) -> None:
-        """The epochs that are left, through the common loop: `train` returns the means of one."""
+    def _run_means(self, train: Callable[[int], dict[str, float]], validate: Any) -> None:
+        """The epochs that are left: `train` returns the means of one."""
         means: dict[str, float] = {}
 
         def train_one(epoch: int) -> None:
@@ -470,48 +420,21 @@ class NetworkEstimator(BaseEstimator):
             means.update(train(epoch))
 
         def measure(epoch: int) -> dict[str, float]:
-            self.n_iter_ = epoch
             metrics = {**means, "learning_rate": self._rate(epoch - 1)}
             if validate is not None:
                 value = validate()
                 metrics["validation_loss"], metrics["validation_score"] = value, -value
             return metrics
 
-        def report(event: Any) -> None:
-            shown = ", ".join(
-                f"{name} = {event.metrics[name]:.4f}"
-                for name in ("loss", "validation_loss")
-                if name in event.metrics
-            )
-            print(
-                f"[{type(self).__name__}] Iteration {event.epoch}, {shown}, "
-                f"time = {event.metrics['seconds']:.2f}s"
-            )
-
         gpu = choose_gpu(self.device, self.batch_size * self._weights()) if self._on_gpu else -1
         with self._training(gpu):
-            run_epochs(
-                Plan(
-                    model=self,
-                    epochs=range(self.n_iter_ + 1, self.n_iter + 1),
-                    train=train_one,
-                    measure=measure,
-                    snapshot=self._snapshot,
-                    restore=self._restore,
-                    remember=lambda best: self.__dict__.update(_best_state=best),
-                    best_state=self._best_state,
-                    save=None
-                    if self.checkpoint is None
-                    else lambda: save_model(self, self.checkpoint),
-                    save_every=self.checkpoint_every,
-                    history=self.history_,
-                    monitor="validation_score" if self.patience is not None else None,
-                    patience=self.patience,
-                    callbacks=([report] if self.verbose else []) + list(self.callbacks or ()),
-                )
-            )
+            self._run(train_one, measure)
             if self._average is not None:
                 self.network_.set_state(self._average)
+
+    def _reported(self, metrics: Any) -> str:
+        names = ("loss", "validation_loss")
+        return ", ".join(f"{name} = {metrics[name]:.4f}" for name in names if name in metrics)
 
     def _partial_fit(self, X, y=None):
         """One update on the mini-batch X."""
@@ -530,16 +453,6 @@ class NetworkEstimator(BaseEstimator):
 
     # ------------------------------------------------------------------ files
 
-    def save(self, path) -> None:
-        """Write the model to a safetensors file; read it with :func:`unsupfast.load`.
-
-        Parameters
-        ----------
-        path : path
-        """
-        check_is_fitted(self)
-        save_model(self, path)
-
     def _settings(self) -> dict[str, Any]:
         """What :meth:`_settle` settled."""
         return {}
@@ -553,7 +466,7 @@ class NetworkEstimator(BaseEstimator):
                 for name, a in (saved.get(part) or {}).items():
                     tensors[f"{prefix}{part}.{name}"] = _arrays.numpy(a)
         meta = {
-            "parameters": parameters_of(self),
+            **self._description(),
             "settings": self._settings(),
             "seed": str(self._seed),
             "dtype": self._dtype.name,
@@ -563,8 +476,6 @@ class NetworkEstimator(BaseEstimator):
             "history": self.history_,
             "best": {k: best[k] for k in ("step_count", "n_iter") if k in best},
         }
-        if hasattr(self, "feature_names_in_"):
-            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
         return tensors, meta
 
     def _set_state(self, tensors, meta) -> None:
@@ -581,8 +492,7 @@ class NetworkEstimator(BaseEstimator):
         self._seed, self._dtype = int(meta["seed"]), np.dtype(meta["dtype"])
         self.__dict__.update(meta["settings"])
         self.n_features_in_ = int(meta["n_features"])
-        if "feature_names" in meta:
-            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
+        self._set_names(meta)
         rng = np.random.default_rng([self._seed, 0])
         self.network_ = self._build(self.n_features_in_, self._dtype, rng)
         self._optimizer_state = self._new_optimizer()
@@ -604,12 +514,6 @@ class NetworkEstimator(BaseEstimator):
                 **meta["best"],
             }
         self.history_ = dict(meta["history"])
-
-    @classmethod
-    def _from_state(cls, tensors, meta):
-        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
-        model._set_state(tensors, meta)
-        return model
 
     def _resume(self, path) -> None:
         tensors, meta, _ = load_state(path)

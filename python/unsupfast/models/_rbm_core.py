@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from .. import _core
-from ..io import save_model
 from ..likelihood import Machine
 from ..units import Layer
 from ._device import choose_gpu
-from ._plain import from_plain, parameters_of
 from ._pseudo_likelihood import Variables
+from ._saved import Saved, check_tensor
 from ._standard import in_units_of_data
 
 __all__ = [
@@ -51,7 +50,7 @@ def seed_from(rng: np.random.RandomState) -> int:
     return int(high) << 32 | int(low)
 
 
-class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBMCore(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The learned attributes, and everything computed from them without training."""
 
     _may_miss = True  # whether NaN is a missing value rather than an error
@@ -377,11 +376,6 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ files
 
-    def save(self, path) -> None:
-        """Write the model, with everything needed to go on training, to a safetensors file."""
-        check_is_fitted(self)
-        save_model(self, path)
-
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors = {
             "components": np.ascontiguousarray(self.components_),
@@ -405,7 +399,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self._imputed is not None:
             tensors["imputed"] = self._imputed
         meta = {
-            "parameters": parameters_of(self),
+            **self._description(),
             "seed": str(self._seed),
             "step": self._step,
             "updates": self._updates,
@@ -415,8 +409,6 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "history": self.history_,
             "best": {name: best[name] for name in ("_step", "n_iter_") if name in best},
         }
-        if hasattr(self, "feature_names_in_"):
-            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
         return tensors, meta
 
     def _set_state(self, tensors, meta) -> None:
@@ -451,18 +443,9 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         shapes["optimizer.fast_bias"] = (visibles + hiddens,)
         shapes.update({f"best.{name}": shapes[name.rstrip("_")] for name in _LEARNED})
         for name, shape in shapes.items():
-            if name not in tensors:
-                if name.startswith(("optimizer.", "best.", "chain_totals", "imputed")):
-                    continue
-                raise ValueError(f"the file has no tensor {name!r}")
-            tensor = tensors[name]
-            if tensor.shape != shape or tensor.dtype != components.dtype:
-                raise ValueError(
-                    f"tensor {name!r} of the file is {tensor.shape} {tensor.dtype}; expected "
-                    f"{shape} {components.dtype}"
-                )
-            if not np.isfinite(tensor).all():
-                raise ValueError(f"tensor {name!r} of the file has values that are not finite")
+            needed = not name.startswith(("optimizer.", "best.", "chain_totals", "imputed"))
+            if needed or name in tensors:
+                check_tensor(tensors, name, shape, components.dtype)
         if not (tensors["scale"] > 0).all():
             raise ValueError("tensor 'scale' of the file has values that are not positive")
         self.components_ = components
@@ -493,14 +476,7 @@ class RBMCore(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
         self.n_features_in_ = visibles
         self._n_features_out = hiddens
-        if "feature_names" in meta:
-            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
-
-    @classmethod
-    def _from_state(cls, tensors, meta):
-        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
-        model._set_state(tensors, meta)
-        return model
+        self._set_names(meta)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,48 +1,32 @@
-"""How an RBM estimator is trained: arguments, epochs over arrays and streams, resuming."""
+"""How an RBM estimator is trained: arguments, what an epoch changes, what is measured."""
 
 from __future__ import annotations
 
-import functools
-import numbers
-import os
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import check_random_state
 
 from .. import _core
-from ..io import load_state, save_model
-from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
 from ..units import Layer
-from ._device import check_device
+from ._arguments import check_bool, check_integer, check_option, check_real, check_row_weight
+from ._gibbs_training import GibbsTraining
 from ._missing import Missing
 from ._pseudo_likelihood import Variables
 from ._rbm_core import RBMCore, concatenated, seed_from
 from ._standard import column_scales
-from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
+from ._stream import is_stream
 
-__all__ = ["RBMTraining", "check_row_weight"]
+__all__ = ["RBMTraining"]
 
-# Rows that the measures of the history are taken on.
-_MONITOR_ROWS = 1000
 _MONITOR_STATES = 200_000
-_MAX_GIBBS_STEPS = 1_000_000
-_CHECKED_EPOCHS = 10_000
 _FIRST_MOMENT = 0.9  # Adam's, where momentum is not given
 _FAST_RATE = 0.02  # of fast weights; about the learning rates that Tieleman and Hinton (2009) used
 
 
-class RBMTraining(RBMCore):
+class RBMTraining(GibbsTraining, RBMCore):
     """Fitting, in the terms of :class:`unsupfast.RBM`, which documents the parameters."""
 
-    learning_rate: Any
-    momentum: Any
-    k: Any
-    n_iter: int
-    verbose: int
-    random_state: Any
     optimizer: str
     n_temperatures: int
     temperatures_: np.ndarray
@@ -57,13 +41,6 @@ class RBMTraining(RBMCore):
     selectivity_target: float | None
     selectivity_cost: float
     learn_sigma: bool
-    shuffle: bool
-    validation_fraction: float | None
-    patience: int | None
-    callbacks: Any
-    checkpoint: Any
-    checkpoint_every: int
-    resume: Any
     # classes of the rows that are trained on, -1 where unknown
     _labels: np.ndarray | None = None
 
@@ -87,91 +64,27 @@ class RBMTraining(RBMCore):
     # ------------------------------------------------------------------ arguments
 
     def _check_parameters(self) -> None:
-        def integer(name, low):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-                raise TypeError(f"{name} is {value!r}; expected an integer")
-            if value < low:
-                raise ValueError(f"{name} is {value}; expected at least {low}")
-
-        def option(name, allowed):
-            value = getattr(self, name)
-            if value not in allowed:
-                expected = ", ".join(map(repr, allowed))
-                raise ValueError(f"{name} is {value!r}; expected one of {expected}")
-
-        def real(name, low, high=np.inf, *, open_low=False, open_high=False):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Real) or isinstance(value, bool):
-                raise TypeError(f"{name} is {value!r}; expected a number")
-            ok = (low < value if open_low else low <= value) and (
-                value < high if open_high else value <= high
-            )
-            if not (ok and np.isfinite(float(value))):
-                raise ValueError(
-                    f"{name} is {value}; expected a value in "
-                    f"{'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
-                )
-
-        for name, low in (("n_components", 1), ("batch_size", 1), ("n_iter", 0)):
-            integer(name, low)
-        integer("checkpoint_every", 1)
-        option("method", ("pcd", "cd", "fpcd", "pt"))
-        option("optimizer", ("sgd", "adam"))
-        integer("n_temperatures", 2)
+        self._check_epochs()
+        check_integer(self, "n_components", 1)
+        check_integer(self, "n_temperatures", 2)
+        check_option(self, "method", ("pcd", "cd", "fpcd", "pt"))
+        check_option(self, "optimizer", ("sgd", "adam"))
+        check_option(self, "precision", ("auto", "float32", "float64", "bfloat16", "int16"))
+        for name in ("centering", "learn_sigma"):
+            check_bool(self, name)
         for name in ("clip_norm", "max_norm"):
             if getattr(self, name) is not None:
-                real(name, 0, open_low=True)
-        option("precision", ("auto", "float32", "float64", "bfloat16", "int16"))
-        check_device(self)
-        for name in ("centering", "learn_sigma", "shuffle"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise TypeError(f"{name} is {getattr(self, name)!r}; expected True or False")
-        if not isinstance(self.verbose, (numbers.Integral, np.bool_)):
-            raise TypeError(f"verbose is {self.verbose!r}; expected an integer or a bool")
-        for name in ("checkpoint", "resume"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, (str, bytes, os.PathLike)):
-                raise TypeError(f"{name} is {value!r}; expected a path or None")
-        if self.callbacks is not None and (
-            not isinstance(self.callbacks, Iterable) or not all(map(callable, self.callbacks))
-        ):
-            raise TypeError(f"callbacks is {self.callbacks!r}; expected callables in a sequence")
+                check_real(self, name, 0, above=True)
         for name in ("weight_decay", "l1", "sparsity_cost"):
-            real(name, 0)
-        real("selectivity_cost", 0, 1)
+            check_real(self, name, 0)
+        check_real(self, "selectivity_cost", 0, 1)
         for name in ("sparsity_target", "selectivity_target"):
             if getattr(self, name) is not None:
-                real(name, 0, 1, open_low=True, open_high=True)
-        if self.validation_fraction is not None:
-            real("validation_fraction", 0, 1, open_low=True, open_high=True)
-        if self.patience is not None:
-            integer("patience", 1)
-            if self.validation_fraction is None:
-                raise ValueError("patience needs validation_fraction: there is no held-out score")
-        # Schedules are walked through now: an error in the tenth epoch would be a late one.
-        for epoch in range(max(1, min(self.n_iter, _CHECKED_EPOCHS))):
-            self._rates(epoch)
-            self._gibbs_steps(epoch)
+                check_real(self, name, 0, 1, above=True, below=True)
+        self._check_schedules(self._rates, self._gibbs_steps)
 
-    def _gibbs_steps(self, epoch: int) -> int:
-        k = schedule_value(self.k, epoch, "k")
-        if not 1 <= k <= _MAX_GIBBS_STEPS or k != int(k):
-            raise ValueError(
-                f"k is {k:g} in epoch {epoch}; expected an integer from 1 to {_MAX_GIBBS_STEPS}"
-            )
-        return int(k)
-
-    def _rates(self, epoch: int) -> tuple[float, float]:
-        rate = schedule_value(self.learning_rate, epoch, "learning_rate")
-        momentum = schedule_value(self.momentum, epoch, "momentum")
-        if rate <= 0:
-            raise ValueError(
-                f"learning_rate is {rate} in epoch {epoch}; expected a positive number"
-            )
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum} in epoch {epoch}; expected a value in [0, 1)")
-        return rate, momentum
+    def _check_states(self, X: Any) -> None:
+        self._visible_layer.check(X, "X")
 
     def _check_units(self, n_features: int) -> None:
         """Refuses layers that don't fit the data or the other arguments."""
@@ -298,32 +211,8 @@ class RBMTraining(RBMCore):
             options.offset, options.scale = self.offset_.tolist(), self.scale_.tolist()
         return options
 
-    def _train_rows(
-        self, X, order, row_weight, epoch: int, batch_size: int, tick=None, batches_before: int = 0
-    ) -> None:
-        """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
-        core = self._load_core()
-        try:
-            options = self._options(epoch, batch_size)
-            diverged = self._update(core, self._rows(X), order, row_weight, options, tick)
-        except BaseException:
-            self._store_core(core)
-            raise
-        if diverged is not None:
-            batch, tensor = diverged
-            raise DivergenceError(
-                f"training diverged: the {tensor} are not finite after mini-batch "
-                f"{batches_before + batch + 1} of "
-                f"epoch {epoch + 1}; the model keeps its state from before that epoch. Lower "
-                f"learning_rate (now {self._rates(epoch)[0]:g}) or scale the data."
-            )
-        self._store_core(core)
-
     def _update(self, core, rows, order, row_weight, options, tick) -> Any:
         return core.train(rows, order, row_weight, options, tick, self._uniforms(), self._labels)
-
-    def _begin(self, X) -> None:
-        """What comes before the first epoch on rows, or on batches."""
 
     def fit(self, X, y=None, row_weight=None):
         """Fit the model to X.
@@ -359,56 +248,8 @@ class RBMTraining(RBMCore):
             row_weight = check_row_weight(row_weight, X, X.dtype)
         return self._fit_rows(*self._checked_rows(X), row_weight)
 
-    def _fit_rows(self, X, missing: Missing | None, row_weight):
-        """Trains on checked rows, which are all units of the visible layer."""
-        rng = check_random_state(self.random_state)
-        self._initialise(X.shape[1], X.dtype, rng)
-        self._meet(X, missing)
-        if self.resume is not None:
-            self._resume(self.resume, X.shape[1], X.dtype)
-        else:
-            self._begin(X)
-        if missing is not None:
-            missing.start(self)
-
-        rows, held_out = np.arange(X.shape[0]), None
-        if self.validation_fraction is not None:
-            n_held_out = int(np.ceil(self.validation_fraction * len(rows)))
-            if not 0 < n_held_out < len(rows):
-                raise ValueError(
-                    f"validation_fraction is {self.validation_fraction}, which leaves no rows to "
-                    f"train on out of n_samples = {len(rows)}"
-                )
-            mixed = np.random.default_rng([self._seed, 1]).permutation(len(rows))
-            rows, held_out = np.sort(mixed[n_held_out:]), np.sort(mixed[:n_held_out])
-
-        def train(epoch: int) -> None:
-            order = rows
-            if self.shuffle:
-                order = np.random.default_rng([self._seed, 2, epoch]).permutation(rows)
-            if missing is not None:
-                missing.redraw(self, epoch)
-            with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
-                self._train_rows(there, order, row_weight, epoch - 1, self.batch_size, progress)
-
-        there = X if missing is not None else self._resident(X)
-        monitor = self._monitored_rows(X, rows)
-        validate = None if held_out is None else functools.partial(self._validate_rows, X, held_out)
-        self._run(train, lambda epoch: self._measure(monitor, validate))
-        return self
-
     def _mean_of(self, X) -> np.ndarray:
         return _mean_row(X)
-
-    def _resident(self, X) -> Any:
-        """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
-        gpu = self._gpu()
-        if gpu < 0:
-            return X
-        rows = self._rows(X)
-        if isinstance(rows, tuple):
-            return tuple(_core.to_gpu(part, gpu) for part in rows)
-        return _core.to_gpu(rows, gpu)
 
     def _checked_rows(self, X) -> tuple[Any, Missing | None]:
         """Rows that the units can have, and what is missing of them (then X is a filled copy)."""
@@ -435,43 +276,6 @@ class RBMTraining(RBMCore):
             # the same at every temperature: chains that exchange states have the same lengths
             totals = np.tile(layer.totals(X[np.sort(rows)]), len(self.temperatures_))
             self._chain_totals = totals.astype(X.dtype)
-
-    def _run(self, train, measure) -> None:
-        """The epochs that are left, through the common loop."""
-
-        def report(event) -> None:
-            print(
-                f"[{type(self).__name__}] Iteration {event.epoch}, "
-                f"{self._reported(event.metrics)}, time = {event.metrics['seconds']:.2f}s"
-            )
-
-        def measured(epoch: int) -> dict[str, float]:
-            self.n_iter_ = epoch
-            return measure(epoch)
-
-        callbacks = []
-        if self.verbose:
-            callbacks.append(report)
-        callbacks.extend(self.callbacks or ())
-        run_epochs(
-            Plan(
-                model=self,
-                epochs=range(self.n_iter_ + 1, self.n_iter + 1),
-                train=train,
-                measure=measured,
-                # arrays are replaced, never written in place, so references are enough
-                snapshot=lambda: {name: getattr(self, name) for name in self._trained},
-                restore=lambda saved: self.__dict__.update(saved),
-                remember=lambda best: self.__dict__.update(_best_state=best),
-                best_state=self._best_state,
-                save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
-                save_every=self.checkpoint_every,
-                history=self.history_,
-                monitor="validation_score" if self.patience is not None else None,
-                patience=self.patience,
-                callbacks=callbacks,
-            )
-        )
 
     def _reported(self, metrics) -> str:
         # for Bernoulli visibles the line that scikit-learn's BernoulliRBM prints
@@ -510,9 +314,6 @@ class RBMTraining(RBMCore):
         energy, score = concatenated(np.arange(len(rows)), both).mean(axis=0, dtype=np.float64)
         return float(energy), float(score)
 
-    def _monitored_rows(self, X, rows):
-        return X[rows[:_MONITOR_ROWS]]
-
     def _monitored_likelihood(self, X) -> float:
         if not self._flips():  # a word has thousands of states
             X = X[: max(1, _MONITOR_STATES // Variables(self).most_states)]
@@ -528,37 +329,6 @@ class RBMTraining(RBMCore):
         dense = X.toarray() if sp.issparse(X) else X
         scale = self.scale_ if self._is_scaled else 1
         return (((self._reconstruct(X) - dense) / scale) ** 2).mean(axis=1)
-
-    def _fit_stream(self, batches: Iterable[Any], row_weight):
-        for name, value in (
-            ("row_weight", row_weight),
-            ("validation_fraction", self.validation_fraction),
-        ):
-            if value is not None:
-                raise ValueError(
-                    f"{name} is not supported for an iterable of batches; expected None"
-                )
-        stream = Stream(batches, self.batch_size, self.n_iter, f"n_iter is {self.n_iter}")
-        head = self._validate(stream.head, reset=True)
-        self._check_units(head.shape[1])
-        self._initialise(head.shape[1], head.dtype, check_random_state(self.random_state))
-        self._meet(head)
-        if self.resume is not None:
-            self._resume(self.resume, head.shape[1], head.dtype)
-        else:
-            self._begin(batches)
-        monitor = head[:_MONITOR_ROWS]
-
-        def rows(epoch: int, X, order, block: int, tick) -> None:
-            self._visible_layer.check(X, "X")
-            before = block * BLOCK_BATCHES
-            self._train_rows(X, order, None, epoch - 1, self.batch_size, tick, before)
-
-        self._run(
-            lambda epoch: train_epoch(self, stream, epoch, functools.partial(rows, epoch)),
-            lambda epoch: self._measure(monitor),
-        )
-        return self
 
     def partial_fit(self, X, y=None, row_weight=None):
         """One update on the mini-batch X, as scikit-learn's BernoulliRBM does.
@@ -580,32 +350,8 @@ class RBMTraining(RBMCore):
         self._layer_of(X.shape[1]).check(X, "X")
         return self._update_once(X, row_weight, first)
 
-    def _update_once(self, X, row_weight, first: bool):
-        """One update on checked rows, which are all units of the visible layer."""
-        if first:
-            self.random_state_ = check_random_state(self.random_state)
-            self._initialise(X.shape[1], X.dtype, self.random_state_)
-            self._meet(X)
-        if row_weight is not None:
-            row_weight = check_row_weight(row_weight, X, self._dtype)
-        before = dict(self.__dict__)
-        try:
-            self._train_rows(X, np.arange(X.shape[0]), row_weight, self.n_iter_, X.shape[0])
-        except DivergenceError:
-            self.__dict__.update(before)
-            raise
-        return self
-
-    def _resume(self, path, n_features: int, dtype) -> None:
-        tensors, meta, _ = load_state(path)
-        shape = (self.n_components, n_features)
-        found = tensors.get("components")
-        if found is None or found.shape != shape or found.dtype != dtype:
-            got = "no components" if found is None else f"{found.shape} {found.dtype}"
-            raise ValueError(
-                f"resume: {path} holds {got}; expected components of shape {shape} {dtype}"
-            )
-        self._set_state(tensors, meta)
+    def _components_shape(self, n_features: int) -> tuple[int, ...]:
+        return self.n_components, n_features
 
 
 def _respaced(betas: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -619,21 +365,6 @@ def _respaced(betas: np.ndarray, rates: np.ndarray) -> np.ndarray:
     out = 0.5 * (betas + even)
     out[0], out[-1] = 0.0, 1.0
     return out
-
-
-def check_row_weight(row_weight, X, dtype) -> np.ndarray:
-    # Our own check: what scikit-learn's refuses differs between its versions.
-    try:
-        weight = np.array(row_weight, dtype)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"row_weight is not an array of numbers: {error}") from None
-    if weight.shape != (X.shape[0],):
-        raise ValueError(f"row_weight has shape {weight.shape}; expected ({X.shape[0]},)")
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise ValueError("row_weight has NaN, infinite or negative values; expected none below 0")
-    if not weight.any():
-        raise ValueError("row_weight is zero everywhere; expected a positive weight somewhere")
-    return weight
 
 
 def _mean_row(X) -> np.ndarray:

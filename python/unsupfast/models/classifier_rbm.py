@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from .. import _core
 from ..io import register_model
 from ..units import Layer, Mixed, Softmax
-from ._arguments import check_option, check_real
+from ._arguments import check_option, check_real, check_row_weight
 from ._rbm_core import _EXACT_ROWS, RBMCore, concatenated
-from ._rbm_training import _MONITOR_ROWS, RBMTraining, check_row_weight
+from ._rbm_training import RBMTraining
 from ._stream import is_stream
 from .rbm import RBM
 
@@ -353,7 +353,7 @@ class ClassifierRBM(ClassifierMixin, RBMTraining):
         return rows
 
     def _monitored_rows(self, X, rows):
-        rows = self._labelled(rows)[:_MONITOR_ROWS]
+        rows = self._labelled(rows)[: self._monitor_rows]
         assert self._labels is not None
         return X[rows], self._labels[rows]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
 from typing import Any
@@ -14,26 +13,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _core
-from ..io import load_state, register_model, save_model
+from ..io import register_model
 from ..likelihood import Estimate, estimate_log_partition
-from ..training import DivergenceError, Plan, Progress, run_epochs, schedule_value
-from ._arguments import check_callables, check_integer, check_option, check_path, check_real
+from ._arguments import check_integer, check_option, check_real
 from ._conv_machine import ConvMachine
-from ._device import check_device, choose_gpu
-from ._plain import from_plain, parameters_of
+from ._device import choose_gpu
+from ._gibbs_training import GibbsTraining
 from ._rbm_core import checked_states, concatenated, seed_from
-from ._stream import BLOCK_BATCHES, Stream, is_stream, train_epoch
+from ._saved import Saved, check_tensor
+from ._stream import is_stream
 
 __all__ = ["ConvRBM"]
 
-_MONITOR_ROWS = 500
 _CHUNK_VALUES = 1 << 24  # detection units of a call of the compiled code
 _LEARNED = ("components_", "intercept_hidden_", "intercept_visible_", "v_samples_")
 _CARRIED = ("velocity", "visible_velocity", "hidden_velocity", "activity")
-_CHECKED_EPOCHS = 10_000
 
 
-class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ConvRBM(
+    GibbsTraining, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Convolutional restricted Boltzmann machine with probabilistic max-pooling [1]_.
 
     Every filter is laid upon every place of the image where it fits, and has a detection unit
@@ -151,12 +150,11 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     filter_shape_: tuple[int, int, int]
     detection_shape_: tuple[int, int, int]
     pooling_shape_: tuple[int, int, int]
-    history_: dict[str, list[float]]
-    n_iter_: int
     _data_mean: np.ndarray
     _carried: dict[str, np.ndarray]
-    _seed: int
     _step: int
+    _monitor_rows = 500
+    _trained = (*_LEARNED, "_carried", "_step", "n_iter_")
 
     def __init__(
         self,
@@ -212,53 +210,30 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     # ------------------------------------------------------------------ arguments
 
     def _check_parameters(self) -> None:
-        for name, low in (("n_filters", 1), ("pool", 1), ("batch_size", 1), ("n_iter", 0)):
-            check_integer(self, name, low)
-        check_integer(self, "checkpoint_every", 1)
+        self._check_epochs()
+        for name in ("n_filters", "pool"):
+            check_integer(self, name, 1)
         check_option(self, "visible", ("bernoulli", "gaussian"))
         check_option(self, "method", ("cd", "pcd"))
         check_option(self, "precision", ("auto", "float32", "float64", "bfloat16"))
-        check_device(self)
         for name in ("weight_decay", "sparsity_cost"):
             check_real(self, name, 0)
         if self.sparsity_target is not None:
             check_real(self, "sparsity_target", 0, 1, above=True)
-        if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise TypeError(f"shuffle is {self.shuffle!r}; expected True or False")
-        if not isinstance(self.verbose, (numbers.Integral, np.bool_)):
-            raise TypeError(f"verbose is {self.verbose!r}; expected an integer or a bool")
-        for name in ("checkpoint", "resume"):
-            check_path(self, name)
-        check_callables(self, "callbacks")
-        # Schedules are walked through now: an error in the tenth epoch would be a late one.
-        for epoch in range(max(1, min(self.n_iter, _CHECKED_EPOCHS))):
-            self._options(epoch, 1)
+        self._check_schedules(self._rates, self._gibbs_steps)
 
     def _options(self, epoch: int, batch_size: int) -> Any:
         options = _core.ConvOptions()
         options.batch_size = batch_size
         options.persistent = self.method == "pcd"
-        k = schedule_value(self.k, epoch, "k")
-        if not 1 <= k <= 1_000_000 or k != int(k):
-            raise ValueError(f"k is {k:g} in epoch {epoch}; expected an integer from 1 to 1000000")
-        options.k = int(k)
-        options.learning_rate = schedule_value(self.learning_rate, epoch, "learning_rate")
-        if options.learning_rate <= 0:
-            raise ValueError(
-                f"learning_rate is {options.learning_rate} in epoch {epoch}; expected a positive "
-                "number"
-            )
-        options.momentum = schedule_value(self.momentum, epoch, "momentum")
-        if not 0 <= options.momentum < 1:
-            raise ValueError(
-                f"momentum is {options.momentum} in epoch {epoch}; expected a value in [0, 1)"
-            )
+        options.k = self._gibbs_steps(epoch)
+        options.learning_rate, options.momentum = self._rates(epoch)
         options.l2 = self.weight_decay
         options.sparsity_target = -1.0 if self.sparsity_target is None else self.sparsity_target
         options.sparsity_cost = self.sparsity_cost
         return options
 
-    def _set_shapes(self, n_features: int) -> None:
+    def _check_units(self, n_features: int) -> None:
         """The shapes of all layers, or what does not fit."""
         shape = self.image_shape
         if shape is None:
@@ -316,6 +291,10 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ the compiled machine
 
+    @property
+    def _dtype(self) -> Any:
+        return self.components_.dtype
+
     def _synced_core(self) -> Any:
         """A compiled machine with the parameters, made when they are not those of the last one."""
         key = (
@@ -353,11 +332,6 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         positions = math.prod(self.detection_shape_[:2])
         return choose_gpu(self.device, self.batch_size * positions * self.components_.size)
 
-    def _resident(self, X) -> Any:
-        """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
-        gpu = self._gpu()
-        return X if gpu < 0 else _core.to_gpu(X, gpu)
-
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_core_cache", None)
@@ -384,10 +358,9 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ training
 
-    def _initialise(self, X, rng: np.random.RandomState) -> None:
-        self._set_shapes(X.shape[1])
-        dtype, channels = X.dtype, self.image_shape_[2]
-        taps = math.prod(self.filter_shape_)
+    def _initialise(self, n_features: int, dtype, rng: np.random.RandomState) -> None:
+        self._check_units(n_features)
+        taps, channels = math.prod(self.filter_shape_), self.image_shape_[2]
         self.components_ = rng.normal(0, 0.01, (self.n_filters, taps)).astype(dtype)
         # Detection units start at the activity wanted: pushed there from above, filters die out.
         start, units = self.sparsity_target, self.pool**2
@@ -395,39 +368,46 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.intercept_hidden_ = np.full(self.n_filters, bias, dtype)
         self.intercept_visible_ = np.zeros(channels, dtype)
         self._n_features_out = math.prod(self.pooling_shape_)
-        pixels = X.reshape(-1, channels)
-        self._data_mean = pixels.mean(axis=0, dtype=np.float64).astype(dtype)
         self._seed, self._step = seed_from(rng), 0
-        draws = np.random.default_rng([self._seed, 5])
-        self.v_samples_ = (
-            self._machine().sample_base(self.batch_size, self._base_bias(), draws).astype(dtype)
-        )
         self._carried = self._new_core().get_state()
         self.n_iter_, self.history_ = 0, {}
 
-    def _train_rows(self, X, order, epoch: int, batch_size: int, tick=None, before=0) -> None:
-        """One pass over rows `order` of X; the attributes follow, also when it is interrupted."""
+    def _meet(self, X, missing=None) -> None:
+        pixels = X.reshape(-1, self.image_shape_[2])
+        self._data_mean = pixels.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        draws = np.random.default_rng([self._seed, 5])
+        chains = self._machine().sample_base(self.batch_size, self._base_bias(), draws)
+        self.v_samples_ = chains.astype(X.dtype)
+
+    def _rows(self, X) -> Any:
+        return X
+
+    def _load_core(self) -> Any:
         core = self._new_core()
         core.set_state(self._carried)
         core.set_chains(np.ascontiguousarray(self.v_samples_))
         core.seed, core.step = self._seed, self._step
-        diverged = None
-        try:
-            diverged = core.train(X, order, self._options(epoch, batch_size), tick)
-        finally:
-            if diverged is None:
-                parameters = core.get_parameters()
-                self.components_, self.intercept_visible_, self.intercept_hidden_ = parameters
-                self.v_samples_, self._carried = core.get_chains(), core.get_state()
-                self._step = core.step
-        if diverged is not None:
-            batch, tensor = diverged
-            raise DivergenceError(
-                f"training diverged: the {tensor} are not finite after mini-batch "
-                f"{before + batch + 1} of epoch {epoch + 1}; the model keeps its state from before "
-                f"that epoch. Lower learning_rate (now {self._options(epoch, 1).learning_rate:g}) "
-                "or scale the data."
-            )
+        return core
+
+    def _store_core(self, core) -> None:
+        self.components_, self.intercept_visible_, self.intercept_hidden_ = core.get_parameters()
+        self.v_samples_, self._carried = core.get_chains(), core.get_state()
+        self._step = core.step
+
+    def _update(self, core, rows, order, row_weight, options, tick) -> Any:
+        return core.train(rows, order, options, tick)
+
+    def _measure(self, X, validate=None) -> dict[str, float]:
+        error = float(((self._reconstruct(X) - X) ** 2).mean(dtype=np.float64))
+        activity = float(self._carried["activity"].mean(dtype=np.float64))
+        return {"reconstruction_error": error, "activity": activity}
+
+    def _reported(self, metrics) -> str:
+        shown = (f"{name} = {metrics[name]:.4f}" for name in ("reconstruction_error", "activity"))
+        return ", ".join(shown).replace("_", " ")
+
+    def _components_shape(self, n_features: int) -> tuple[int, ...]:
+        return self.components_.shape
 
     def fit(self, X, y=None):
         """Fit the model to X.
@@ -453,80 +433,7 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._check_parameters()
         if is_stream(X):
             return self._fit_stream(X)
-        X = self._validate(X, reset=True)
-        self._begin(X)
-        resident = self._resident(X)
-
-        def train(epoch: int) -> None:
-            order = np.arange(len(X))
-            if self.shuffle:
-                order = np.random.default_rng([self._seed, 2, epoch]).permutation(order)
-            with Progress(self.verbose > 1, epoch, self.n_iter, len(X)) as progress:
-                self._train_rows(resident, order, epoch - 1, self.batch_size, progress)
-
-        self._run(train, X[:_MONITOR_ROWS])
-        return self
-
-    def _fit_stream(self, batches):
-        stream = Stream(batches, self.batch_size, self.n_iter, f"n_iter is {self.n_iter}")
-        head = self._validate(stream.head, reset=True)
-        self._begin(head)
-
-        def rows(epoch: int, X, order, block: int, tick) -> None:
-            self._train_rows(X, order, epoch - 1, self.batch_size, tick, block * BLOCK_BATCHES)
-
-        self._run(
-            lambda epoch: train_epoch(self, stream, epoch, functools.partial(rows, epoch)),
-            head[:_MONITOR_ROWS],
-        )
-        return self
-
-    def _begin(self, X) -> None:
-        self._initialise(X, check_random_state(self.random_state))
-        if self.resume is not None:
-            tensors, meta, _ = load_state(self.resume)
-            found, mine = tensors.get("components"), self.components_
-            if found is None or found.shape != mine.shape or found.dtype != mine.dtype:
-                got = "no components" if found is None else f"{found.shape} {found.dtype}"
-                raise ValueError(
-                    f"resume: {self.resume} holds {got}; expected components of shape "
-                    f"{mine.shape} {mine.dtype}"
-                )
-            self._set_state(tensors, meta)
-
-    def _run(self, train, monitor) -> None:
-        def report(event) -> None:
-            print(
-                f"[{type(self).__name__}] Iteration {event.epoch}, reconstruction error = "
-                f"{event.metrics['reconstruction_error']:.4f}, activity = "
-                f"{event.metrics['activity']:.4f}, time = {event.metrics['seconds']:.2f}s"
-            )
-
-        def measure(epoch: int) -> dict[str, float]:
-            self.n_iter_ = epoch
-            error = float(((self._reconstruct(monitor) - monitor) ** 2).mean(dtype=np.float64))
-            return {
-                "reconstruction_error": error,
-                "activity": float(self._carried["activity"].mean(dtype=np.float64)),
-            }
-
-        state = (*_LEARNED, "_carried", "_step", "n_iter_")
-        run_epochs(
-            Plan(
-                model=self,
-                epochs=range(self.n_iter_ + 1, self.n_iter + 1),
-                train=train,
-                measure=measure,
-                # arrays are replaced, never written in place, so references are enough
-                snapshot=lambda: {name: getattr(self, name) for name in state},
-                restore=lambda saved: self.__dict__.update(saved),
-                remember=lambda best: None,
-                save=None if self.checkpoint is None else lambda: save_model(self, self.checkpoint),
-                save_every=self.checkpoint_every,
-                history=self.history_,
-                callbacks=[*([report] if self.verbose else []), *(self.callbacks or ())],
-            )
-        )
+        return self._fit_rows(self._validate(X, reset=True))
 
     def partial_fit(self, X, y=None):
         """One update on the mini-batch X.
@@ -543,16 +450,8 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._check_parameters()
         first = not hasattr(self, "components_")
         X = self._validate(X, reset=first)
-        if first:
-            self._initialise(X, check_random_state(self.random_state))
-        X = np.ascontiguousarray(X, self.components_.dtype)
-        before = dict(self.__dict__)
-        try:
-            self._train_rows(X, np.arange(len(X)), self.n_iter_, len(X))
-        except DivergenceError:
-            self.__dict__.update(before)
-            raise
-        return self
+        X = np.ascontiguousarray(X, X.dtype if first else self._dtype)
+        return self._update_once(X, None, first)
 
     # ------------------------------------------------------------------ the layers
 
@@ -761,31 +660,24 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ files
 
-    def save(self, path) -> None:
-        """Write the model, with everything needed to go on training, to a safetensors file."""
-        check_is_fitted(self)
-        save_model(self, path)
-
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors = {name.rstrip("_"): getattr(self, name) for name in _LEARNED}
         tensors["data_mean"] = self._data_mean
         tensors.update({f"carried.{name}": self._carried[name] for name in _CARRIED})
         meta = {
-            "parameters": parameters_of(self),
+            **self._description(),
             "image_shape": list(self.image_shape_),
             "seed": str(self._seed),
             "step": self._step,
             "n_iter": self.n_iter_,
             "history": self.history_,
         }
-        if hasattr(self, "feature_names_in_"):
-            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
         return tensors, meta
 
     def _set_state(self, tensors, meta) -> None:
         image = tuple(int(n) for n in meta["image_shape"])
         n_features = math.prod(image)
-        self._set_shapes(n_features)
+        self._check_units(n_features)
         if self.image_shape_ != image:
             raise ValueError(
                 f"the file holds images of shape {image}; expected {self.image_shape_}"
@@ -804,16 +696,7 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "carried.activity": (self.n_filters,),
         }
         for name, shape in shapes.items():
-            if name not in tensors:
-                raise ValueError(f"the file has no tensor {name!r}")
-            tensor, dtype = tensors[name], tensors["components"].dtype
-            if tensor.shape != shape or tensor.dtype != dtype or dtype.kind != "f":
-                raise ValueError(
-                    f"tensor {name!r} of the file is {tensor.shape} {tensor.dtype}; expected "
-                    f"{shape} {dtype}"
-                )
-            if not np.isfinite(tensor).all():
-                raise ValueError(f"tensor {name!r} of the file has values that are not finite")
+            check_tensor(tensors, name, shape, tensors["components"].dtype)
         for name in _LEARNED:
             setattr(self, name, np.array(tensors[name.rstrip("_")]))
         self._data_mean = np.array(tensors["data_mean"])
@@ -822,14 +705,7 @@ class ConvRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
         self.n_features_in_ = n_features
         self._n_features_out = math.prod(self.pooling_shape_)
-        if "feature_names" in meta:
-            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
-
-    @classmethod
-    def _from_state(cls, tensors, meta):
-        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
-        model._set_state(tensors, meta)
-        return model
+        self._set_names(meta)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

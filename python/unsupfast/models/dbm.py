@@ -20,9 +20,9 @@ from ..units import Bernoulli, Layer
 from ._arguments import check_integer, check_real, check_widths
 from ._dbm_start import check_pretrain, pretrained
 from ._device import choose_gpu
-from ._plain import from_plain, parameters_of
 from ._rbm_core import clamped, concatenated, seed_from
 from ._rbm_training import RBMTraining
+from ._saved import check_tensor
 from ._stream import is_stream
 
 __all__ = ["DBM"]
@@ -625,7 +625,7 @@ verbose, random_state
         for name, value in (self._optimizer or {}).items():
             tensors[f"optimizer.{name}"] = value
         meta = {
-            "parameters": parameters_of(self),
+            **self._description(),
             "widths": self._widths,
             "seed": str(self._seed),
             "step": self._step,
@@ -633,33 +633,18 @@ verbose, random_state
             "history": self.history_,
             "best": {name: best[name] for name in ("_step", "n_iter_") if name in best},
         }
-        if hasattr(self, "feature_names_in_"):
-            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
         return tensors, meta
 
     def _set_state(self, tensors, meta) -> None:
         widths = [int(n) for n in meta["widths"]]
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"the file has layers of {widths} units")
-        data_mean = np.array(tensors["data_mean"])
+        data_mean, chains = tensors["data_mean"], len(tensors["h_samples"])
 
-        def tensor(name: str, shape: tuple[int, ...] | None) -> np.ndarray:
-            if name not in tensors:
-                raise ValueError(f"the file has no tensor {name!r}")
-            x = np.array(tensors[name])
-            if (shape is not None and x.shape != shape) or x.dtype != data_mean.dtype:
-                raise ValueError(
-                    f"tensor {name!r} of the file is {x.shape} {x.dtype}; expected "
-                    f"{shape} {data_mean.dtype}"
-                )
-            if not np.isfinite(x).all():
-                raise ValueError(f"tensor {name!r} of the file has values that are not finite")
-            return x
+        def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+            return np.array(check_tensor(tensors, name, shape, data_mean.dtype))
 
         def state(prefix: str) -> dict[str, Any]:
-            chains = tensor(f"{prefix}h_samples", None)
-            if chains.ndim != 2 or chains.shape[1] != sum(widths[1::2]):
-                raise ValueError(f"tensor 'h_samples' of the file is {chains.shape}")
             return {
                 "components_": [
                     tensor(f"{prefix}components.{i}", (above, below))
@@ -669,7 +654,7 @@ verbose, random_state
                     tensor(f"{prefix}intercepts.{i}", (n,)) for i, n in enumerate(widths)
                 ],
                 "log_variance_": tensor(f"{prefix}log_variance", (widths[0],)),
-                "h_samples_": chains,
+                "h_samples_": tensor(f"{prefix}h_samples", (chains, sum(widths[1::2]))),
             }
 
         self._data_mean = tensor("data_mean", (widths[0],))
@@ -688,14 +673,7 @@ verbose, random_state
         self.n_iter_, self.history_ = int(meta["n_iter"]), dict(meta["history"])
         self.temperatures_, self._imputed = np.ones(1), None
         self.n_features_in_, self._n_features_out = widths[0], widths[-1]
-        if "feature_names" in meta:
-            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
-
-    @classmethod
-    def _from_state(cls, tensors, meta):
-        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
-        model._set_state(tensors, meta)
-        return model
+        self._set_names(meta)
 
     def _resume(self, path, n_features: int, dtype) -> None:
         tensors, meta, name = load_state(path)

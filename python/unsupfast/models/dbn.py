@@ -26,8 +26,8 @@ from ._arguments import (
 )
 from ._dbn_layers import DBNLayers
 from ._greedy import Sampled, coded, train_layers
-from ._plain import from_plain, parameters_of
 from ._rbm_core import seed_from
+from ._saved import Saved
 from ._stream import MappedStream, is_stream
 from ._wake_sleep import WakeSleep
 from .rbm import RBM
@@ -35,7 +35,7 @@ from .rbm import RBM
 __all__ = ["DBN"]
 
 
-class DBN(DBNLayers):
+class DBN(Saved, DBNLayers):
     """Deep belief network: restricted Boltzmann machines stacked one by one [1]_.
 
     The lowest machine is trained on X, every other one on the hidden activities of the one below.
@@ -515,16 +515,6 @@ class DBN(DBNLayers):
 
     # ------------------------------------------------------------------ files
 
-    def save(self, path) -> None:
-        """Write the network to a safetensors file; read it with :func:`unsupfast.load`.
-
-        Parameters
-        ----------
-        path : path
-        """
-        check_is_fitted(self)
-        save_model(self, path)
-
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors: dict[str, np.ndarray] = {}
 
@@ -537,7 +527,7 @@ class DBN(DBNLayers):
             return found
 
         meta: dict[str, Any] = {
-            "parameters": parameters_of(self),
+            **self._description(),
             "layers": parts("layers", self.layers_),
             "generative": parts("generative", self._untied),
             "finished": self._finished,
@@ -546,8 +536,6 @@ class DBN(DBNLayers):
         }
         if self.labels:
             meta["classes"] = self.classes_.tolist()
-        if hasattr(self, "feature_names_in_"):
-            meta["feature_names"] = [str(name) for name in self.feature_names_in_]
         return tensors, meta
 
     def _set_state(self, tensors, meta) -> None:
@@ -568,14 +556,7 @@ class DBN(DBNLayers):
         self.n_features_in_ = int(meta["n_features"])
         if "classes" in meta:
             self.classes_ = np.array(meta["classes"])
-        if "feature_names" in meta:
-            self.feature_names_in_ = np.array(meta["feature_names"], dtype=object)
-
-    @classmethod
-    def _from_state(cls, tensors, meta):
-        model = cls(**{name: from_plain(v) for name, v in meta["parameters"].items()})
-        model._set_state(tensors, meta)
-        return model
+        self._set_names(meta)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
