@@ -396,8 +396,18 @@ def test_bad_data_are_named():
     with pytest.raises(ValueError, match="'bernoulli' needs data in"):
         uf.VAE().fit(X - 1)
     model = MODELS["plain"]().fit(X)
-    with pytest.raises(ValueError, match=r"codes of shape \(n_samples, 5\)"):
-        model.inverse_transform(np.zeros((2, 6)))
+    for codes, text in (
+        (np.zeros((2, 6)), r"shape \(2, 6\); expected \(n_samples, 5\)"),
+        (np.zeros(5), r"shape \(5,\); expected codes"),
+        (np.full((2, 5), np.nan), "X has NaN"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            model.inverse_transform(codes)
+    with pytest.raises(TypeError, match="X is a sparse"):
+        model.inverse_transform(sp.csr_array((2, 5)))
+    tied = uf.nn.TiedDense(uf.nn.Dense(4, 3))
+    with pytest.raises(ValueError, match=r"\(2, 4\); expected \(n_samples, 3\), outputs of the"):
+        tied(np.zeros((2, 4), np.float32))
     for bad in (-0.1, 1.1):
         with pytest.raises(ValueError, match="fraction"):
             uf.Masking(bad)

@@ -114,6 +114,14 @@ def initial_weights(
     return rng.uniform(-bound, bound, (inputs, outputs)).astype(dtype)
 
 
+def _check_width(x: Any, layer: Any) -> None:
+    if len(x.shape) != 2 or x.shape[1] != layer.inputs:
+        whose = ", outputs of the layer it is tied to" if isinstance(layer, TiedDense) else ""
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; expected (n_samples, {layer.inputs}){whose}"
+        )
+
+
 class Dense(Module):
     """``activation(x W + b)``.
 
@@ -156,6 +164,7 @@ class Dense(Module):
         _arrays.assign(self.panels.data, ops.to_panels(np.asarray(value, self.panels.dtype)))
 
     def __call__(self, x: Any) -> Any:
+        _check_width(x, self)
         return ops.dense(
             x, self.panels, self.bias, n=self.outputs, activation=self.activation, bf16=self.bf16
         )
@@ -180,6 +189,7 @@ class TiedDense(Module):
         yield prefix + "bias", self.bias
 
     def __call__(self, x: Any) -> Any:
+        _check_width(x, self)
         return ops.dense(
             x,
             self._source[0],

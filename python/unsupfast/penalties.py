@@ -28,9 +28,8 @@ def _require(owner: Any, name: str, low: float, high: float = math.inf, *, open_
         raise TypeError(f"{label} is {value!r}; expected a number")
     inside = low < value < high if open_ends else low <= value <= high
     if not (inside and math.isfinite(value)):
-        brackets = "()" if open_ends else "[]"
-        raise ValueError(f"{label} is {value}; expected a value in {brackets[0]}{low}, {high}"
-                         f"{brackets[1]}")  # fmt: skip
+        left, right = "(" if open_ends else "[", ")" if open_ends or math.isinf(high) else "]"
+        raise ValueError(f"{label} is {value}; expected a value in {left}{low}, {high}{right}")
 
 
 # ------------------------------------------------------------------------------------- corruption

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _core, nn, ops
@@ -16,7 +14,7 @@ from ..io import register_model
 from ..ops import ACTIVATIONS
 from ..penalties import L1, Contractive, Gaussian, KLSparsity, Masking, SaltPepper
 from ._arguments import check_option, check_widths
-from ._network import NetworkEstimator
+from ._coder import Coder
 from ._unroll import check_pretrain, greedy_layers
 
 __all__ = ["Autoencoder"]
@@ -70,7 +68,7 @@ class AutoencoderNetwork(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
+class Autoencoder(Coder):
     """Auto-encoder with dense layers, trained by back-propagation.
 
     The encoder's layers have the widths ``hidden_layer_sizes``, the last of which is the code; the
@@ -387,50 +385,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
 
     # ------------------------------------------------------------------ faces
 
-    def fit(self, X, y=None):
-        """Fit the model to X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or iterable of those
-            A memory-mapped float32 or float64 array is read as it is needed. CSR is computed
-            sparse. An iterable of batches is read once per epoch (and per epoch of pre-training
-            each layer) and shuffled within blocks of 64 mini-batches; it can't hold rows out.
-        y : ignored
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad arguments, naming the argument.
-        DivergenceError
-            If the loss or a parameter stops being finite; the state before that epoch is kept.
-        """
-        self._check_parameters()
-        return self._fit_unlabelled(X)
-
-    def partial_fit(self, X, y=None):
-        """One update on the mini-batch X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self : object
-        """
-        self._check_parameters()
-        first = not hasattr(self, "network_")
-        X = self._validate(X, reset=first)
-        if first:
-            self._initialise(X, check_random_state(self.random_state))
-        return self._partial_fit(X)
-
     def transform(self, X):
         """Codes of the rows of X: encoding.
 
@@ -455,43 +409,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             return _core.exp(_core.sub(z, ops.logsumexp(z, axis=1, keepdims=True)))
         return _core.sigmoid(z)
 
-    def inverse_transform(self, X):
-        """Reconstructions from codes: decoding.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, code width)
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        code = np.ascontiguousarray(X, self._dtype)
-        if code.ndim != 2 or code.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has shape {code.shape}; expected codes of shape "
-                f"(n_samples, {self._n_features_out})"
-            )
-        return self._by_chunks(code, self._decode)
-
-    def reconstruct(self, X):
-        """Decoded codes of X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        return self._by_chunks(
-            X, lambda network, rows: self._decode(network, network.encoder(rows))
-        )
-
     def _scores(self, X) -> np.ndarray:
         def losses(network: Any, rows: Any) -> Any:
             return ops.row_losses(network(rows), self._target(rows), kind=self._kind)
@@ -512,11 +429,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """
         check_is_fitted(self)
         return self._scores(self._validate(X, reset=False))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 def _range(X: Any) -> tuple[float, float]:

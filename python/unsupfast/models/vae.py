@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from scipy import special
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,8 +18,8 @@ from ..autograd import Tensor
 from ..io import register_model
 from ..training import schedule_value
 from ._arguments import check_integer, check_option, check_real, check_widths
+from ._coder import Coder
 from ._device import Draw
-from ._network import NetworkEstimator
 from ._rbm_core import seed_from
 
 __all__ = ["VAE"]
@@ -56,7 +55,7 @@ class VAENetwork(nn.Module):
         self.decoder = nn.Sequential([*stack(back), linear(back[-1], n_features)])
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
+class VAE(Coder):
     """Variational auto-encoder [1]_, with importance-weighted training [2]_.
 
     Maximises the evidence lower bound: the mean log-likelihood of a sample given a code drawn for
@@ -331,50 +330,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
 
     # ------------------------------------------------------------------ faces
 
-    def fit(self, X, y=None):
-        """Fit the model to X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or iterable of those
-            A memory-mapped float32 or float64 array is read as it is needed. CSR is computed
-            sparse. An iterable of batches is read once per epoch and shuffled within
-            blocks of 64 mini-batches; it can't hold rows out.
-        y : ignored
-
-        Returns
-        -------
-        self : VAE
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad arguments, naming the argument.
-        DivergenceError
-            If the loss or a parameter stops being finite; the state before that epoch is kept.
-        """
-        self._check_parameters()
-        return self._fit_unlabelled(X)
-
-    def partial_fit(self, X, y=None):
-        """One update on the mini-batch X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self : VAE
-        """
-        self._check_parameters()
-        first = not hasattr(self, "network_")
-        X = self._validate(X, reset=first)
-        if first:
-            self._initialise(X, check_random_state(self.random_state))
-        return self._partial_fit(X)
-
     def encode(self, X):
         """The posterior of the codes.
 
@@ -416,39 +371,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         # the mean of the continuous Bernoulli is the derivative of its log-normaliser
         zeros = _arrays.zeros(out.shape, out)
         return _core.likelihood(out, zeros, self._kind)[1]
-
-    def inverse_transform(self, X):
-        """Means of the likelihood given codes: decoding.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, latent_dim)
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        code = np.ascontiguousarray(X, self._dtype)
-        if code.ndim != 2 or code.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has shape {code.shape}; expected codes of shape "
-                f"(n_samples, {self._n_features_out})"
-            )
-        return self._by_chunks(code, self._decode)
-
-    def reconstruct(self, X):
-        """Decoded mean codes of X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-        """
-        return self.inverse_transform(self.transform(X))
 
     def sample(self, n_samples=1, *, random_state=None):
         """Means of the likelihood given codes drawn from the standard normal.
@@ -550,11 +472,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
         ends = self.transform(np.stack([np.asarray(a), np.asarray(b)]))
         share = np.linspace(0, 1, n)[:, None]
         return self.inverse_transform((1 - share) * ends[0] + share * ends[1])
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 register_model(VAE)
