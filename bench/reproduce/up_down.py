@@ -35,10 +35,11 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--hidden", nargs="+", type=int, default=[500, 500, 2000])
     parser.add_argument("--pretrain-epochs", type=int, default=30, help="per layer")
-    parser.add_argument("--pretrain-rate", type=float, default=0.05)
-    parser.add_argument("--epochs", type=int, default=60, help="of up-down training")
-    parser.add_argument("--rate", type=float, default=0.02)
-    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--pretrain-rate", type=float, default=0.1)
+    parser.add_argument("--epochs", type=int, default=150, help="of up-down training")
+    parser.add_argument("--rate", type=float, default=0.05)
+    parser.add_argument("--momentum", type=float, default=0.9)
+    parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--validate", action="store_true", help="hold out the last 10,000 rows")
     parser.add_argument("--rows", type=int, help="train and test on the first rows only")
     args = parser.parse_args()
@@ -57,6 +58,7 @@ def main() -> None:
             momentum=0.5,
             batch_size=args.batch,
             n_iter=epochs,
+            precision="int16",
         )
         dbn = uf.DBN(args.hidden, rbm=machine, labels=True, random_state=seed, verbose=args.verbose)
         with common.stopwatch() as greedy:
@@ -70,6 +72,7 @@ def main() -> None:
                 # 3, 6 and 10 full steps in the thirds of the training, as published
                 k=lambda epoch: (3, 6, 10)[min(2, 3 * epoch // args.epochs)],
                 learning_rate=uf.optim.Cosine(args.rate, epochs=args.epochs),
+                momentum=args.momentum,
                 batch_size=args.batch,
             )
         errors.append(100 * (1 - dbn.score(test, target)))

@@ -27,7 +27,7 @@ LEARNING_RATE = 0.05
 # Long enough that a call is not all overhead, short enough that rounds alternate quickly.
 BATCHES_PER_CALL = {100: 50, 1024: 8}
 ROWS_ON_GPU = 60_000  # a pass over MNIST
-DBN_ROWS = 2000
+DBN_ROWS = 10_000  # so that what is done once an epoch counts about as little as on whole data sets
 
 
 # -------------------------------------------------------------------------- this package
