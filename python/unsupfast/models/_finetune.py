@@ -195,7 +195,8 @@ None, default=None
         X, y = self._rows_and_targets(X, y, reset=True)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has 1 class ({self.classes_[0]!r}); expected at least two")
+            only = self.classes_.tolist()[0]
+            raise ValueError(f"y has 1 class ({only!r}); expected at least two")
         self._dtype = np.dtype(X.dtype)
         return self._fit_labelled(X, self._one_hot(y), X_unlabelled)
 
