@@ -11,7 +11,7 @@ import numpy as np
 
 from ..io import save_model
 from ..training import Plan, run_epochs, schedule_value
-from ._arguments import check_callables, check_integer, check_path, check_real
+from ._arguments import check_bool, check_callables, check_integer, check_path, check_real
 from ._device import check_device
 
 __all__ = ["TrainedInEpochs"]
@@ -47,8 +47,7 @@ class TrainedInEpochs:
     def _check_epochs(self) -> None:
         for name, low in (("batch_size", 1), ("n_iter", 0), ("checkpoint_every", 1)):
             check_integer(self, name, low)
-        if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise TypeError(f"shuffle is {self.shuffle!r}; expected True or False")
+        check_bool(self, "shuffle")
         if not isinstance(self.verbose, (numbers.Integral, np.bool_)):
             raise TypeError(f"verbose is {self.verbose!r}; expected an integer or a bool")
         for name in ("checkpoint", "resume"):

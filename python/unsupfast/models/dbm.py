@@ -639,7 +639,8 @@ verbose, random_state
         widths = [int(n) for n in meta["widths"]]
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"the file has layers of {widths} units")
-        data_mean, chains = tensors["data_mean"], len(tensors["h_samples"])
+        data_mean = tensors["data_mean"]
+        chains = tensors["h_samples"].shape[:1] if "h_samples" in tensors else (0,)
 
         def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
             return np.array(check_tensor(tensors, name, shape, data_mean.dtype))
@@ -654,7 +655,7 @@ verbose, random_state
                     tensor(f"{prefix}intercepts.{i}", (n,)) for i, n in enumerate(widths)
                 ],
                 "log_variance_": tensor(f"{prefix}log_variance", (widths[0],)),
-                "h_samples_": tensor(f"{prefix}h_samples", (chains, sum(widths[1::2]))),
+                "h_samples_": tensor(f"{prefix}h_samples", (*chains, sum(widths[1::2]))),
             }
 
         self._data_mean = tensor("data_mean", (widths[0],))

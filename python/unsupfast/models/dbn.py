@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..io import load_state, model_from_state, model_name, register_model, save_model
 from ..training import DivergenceError, Event
 from ._arguments import (
+    check_bool,
     check_callables,
     check_integer,
     check_option,
@@ -165,8 +166,7 @@ class DBN(Saved, DBNLayers):
         widths = check_widths("hidden_layer_sizes", self.hidden_layer_sizes)
         check_option(self, "activities", ("mean", "sample"))
         check_option(self, "init", ("random", "transposed"))
-        if not isinstance(self.labels, (bool, np.bool_)):
-            raise TypeError(f"labels is {self.labels!r}; expected True or False")
+        check_bool(self, "labels")
         check_integer(self, "checkpoint_every", 1)
         check_path(self, "checkpoint")
         check_path(self, "resume")
