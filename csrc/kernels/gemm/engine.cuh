@@ -4,7 +4,7 @@
 // shared memory. The epilogue gets the sums in registers, four columns of a row at a time.
 //
 // With FMA every output is one chain of multiply-adds in the order of k, on the tensor cores one of products
-// of depth 16: results do not depend on the size of the tiles, and two runs agree bitwise.
+// of depth 16, or an integer: results do not depend on the size of the tiles, and two runs agree bitwise.
 #pragma once
 #include "kernels/gemm/hopper.cuh"
 #include "kernels/gemm/operands.cuh"
@@ -12,10 +12,16 @@
 
 namespace unsupfast::cuda {
 
-// Element (k, column c) of a panel in 16-bit fixed point.
+// A panel in 16-bit fixed point: it begins with the units of its columns. Element (k, column c) of it.
+__device__ __forceinline__ const char* fixed_panel(const Right& b, int64_t k, int64_t panel) {
+    return static_cast<const char*>(b.data) + panel * panel_depth(DType::i16, k) * kPanel * 2;
+}
+__device__ __forceinline__ float fixed_unit(const char* panel, int c) {
+    return reinterpret_cast<const float*>(panel)[c];
+}
 __device__ __forceinline__ float fixed_value(const char* panel, int64_t k, int c) {
     const int16_t q = reinterpret_cast<const int16_t*>(panel)[(k + kFixedHeader) * kPanel + fixed_place_of(c)];
-    return float(q) * reinterpret_cast<const float*>(panel)[c];
+    return float(q) * fixed_unit(panel, c);
 }
 
 template <class Format>
@@ -80,30 +86,38 @@ class LeftStage {
     __device__ void load(int64_t k0) {
         if (a_.indptr) return;
         const int k_left = int(min(k_ - k0, int64_t(kSpan)));
+        if constexpr (std::is_same_v<F, Fixed>) {
+            const int k = word_ * F::kPair;
 #pragma unroll
-        for (int i = 0; i < kCount; ++i) {
-            Value value[F::kPair];
-#pragma unroll
-            for (int j = 0; j < F::kPair; ++j) {
-                const int k = (word_ + i * word_step_) * F::kPair + j;
-                value[j] = Value(0);
-                if (row_ + i * row_step_ < rows_left_ && k < k_left) {
-                    if (a_.patches.height) {
-                        value[j] = patch_value(m0_ + row_ + i * row_step_, k0 + k);
-                        continue;
-                    }
-                    if (a_.bits) {
-                        const uint32_t word = a_.bits[(m0_ + row_ + i * row_step_) * a_.row_stride + (k0 + k) / 32];
-                        value[j] = Value(word >> (k0 + k) % 32 & 1u);
-                        continue;
-                    }
-                    value[j] = data_[at_ + i * step_ + j * a_.col_stride];
-                    if (scale_) value[j] *= scale_[k0 + k];
-                }
+            for (int i = 0; i < kCount; ++i) {
+                const int row = row_ + i * row_step_;
+                staged_[i] = row < rows_left_ && k < k_left ? bytes_of_bits(four_bits(m0_ + row, k0 + k)) : 0u;
             }
-            staged_[i] = make_word<F>(value[0], value[F::kPair - 1]);
+        } else {
+#pragma unroll
+            for (int i = 0; i < kCount; ++i) {
+                Value value[F::kPair];
+#pragma unroll
+                for (int j = 0; j < F::kPair; ++j) {
+                    const int k = (word_ + i * word_step_) * F::kPair + j;
+                    value[j] = Value(0);
+                    if (row_ + i * row_step_ < rows_left_ && k < k_left) {
+                        if (a_.patches.height) {
+                            value[j] = patch_value(m0_ + row_ + i * row_step_, k0 + k);
+                            continue;
+                        }
+                        if (a_.bits) {
+                            value[j] = Value(bits_at(m0_ + row_ + i * row_step_, k0 + k) & 1u);
+                            continue;
+                        }
+                        value[j] = data_[at_ + i * step_ + j * a_.col_stride];
+                        if (scale_) value[j] *= scale_[k0 + k];
+                    }
+                }
+                staged_[i] = make_word<F>(value[0], value[F::kPair - 1]);
+            }
+            at_ += kSpan * a_.col_stride;
         }
-        at_ += kSpan * a_.col_stride;
     }
 
     __device__ void store(int64_t k0, Word* tile) {
@@ -133,10 +147,25 @@ class LeftStage {
     }
 
   private:
+    __device__ uint32_t bits_at(int64_t row, int64_t k) const {
+        return a_.bits[row * a_.row_stride + k / 32] >> k % 32;
+    }
+
+    // Those of k to k + 3. What lies past the end meets weights of 0.
+    __device__ uint32_t four_bits(int64_t row, int64_t k) const {
+        if (!a_.patches.height) return bits_at(row, k);
+        uint32_t bits = 0;
+        for (int j = 0; j < 4 && k + j < k_; ++j) {
+            const PatchPlace at = patch_place(a_.patches, row, k + j);
+            if (at.row >= 0) bits |= (bits_at(at.row, at.element) & 1u) << j;
+        }
+        return bits;
+    }
+
     __device__ Value patch_value(int64_t row, int64_t k) const {
         const PatchPlace at = patch_place(a_.patches, row, k);
         if (at.row < 0) return Value(0);
-        if (a_.bits) return Value(a_.bits[at.row * a_.row_stride + at.element / 32] >> at.element % 32 & 1u);
+        if (a_.bits) return Value(bits_at(at.row, at.element) & 1u);
         const Value value = data_[at.row * a_.row_stride + at.element];
         return scale_ ? value * scale_[k] : value;
     }
@@ -168,10 +197,14 @@ class RightStage {
           word_stride_(b.is_panels ? kPanel : b.row_stride * F::kPair),
           cols_left_(int(min(n - n0, int64_t(Tile::cols)))) {
         at_ = n0 / kPanel * panel_stride_ + word(0) * word_stride_ + int(threadIdx.x) % 32;
+        if constexpr (std::is_same_v<F, Fixed>) {
+            panel_stride_ = panel_depth(DType::i16, k) * kPanel;
+            at_ = n0 / kPanel * panel_stride_ + kFixedHeader * kPanel + fixed_place_of(int(threadIdx.x) % 32);
+        }
     }
 
-    // Reads the step that starts at k0; steps come in order.
-    __device__ void load(int64_t k0) {
+    // Reads the step that starts at k0 in a pass over k; steps come in order.
+    __device__ void load(int64_t k0, int pass) {
         const int k_left = int(min(k_ - k0, int64_t(Tile::depth * F::kPair)));
 #pragma unroll
         for (int i = 0; i < kCount; ++i) {
@@ -179,10 +212,17 @@ class RightStage {
             const int64_t at = at_ + panel(i) * panel_stride_ + (word(i) - word(0)) * word_stride_;
             staged_[i] = Word(0);
             if (k >= k_left || panel(i) * int(kPanel) + int(threadIdx.x) % 32 >= cols_left_) continue;
+            if constexpr (std::is_same_v<F, Fixed>) {
+                const int16_t* from =
+                    static_cast<const int16_t*>(b_.data) + at_ + panel(i) * panel_stride_ + (k0 + k) * kPanel;
+#pragma unroll
+                for (int j = 0; j < F::kPair; ++j)
+                    if (k + j < k_left) staged_[i] |= byte_of_fixed(from[j * kPanel], pass) << 8 * j;
+                continue;
+            }
             if constexpr (std::is_same_v<Word, float>)
                 if (b_.is_fixed) {
-                    const char* from = static_cast<const char*>(b_.data) +
-                                       (n0_ / kPanel + panel(i)) * panel_depth(DType::i16, k_) * kPanel * 2;
+                    const char* from = fixed_panel(b_, k_, n0_ / kPanel + panel(i));
                     staged_[i] = fixed_value(from, k0 + k, int(threadIdx.x) % 32);
                     continue;
                 }
@@ -205,7 +245,7 @@ class RightStage {
                 if (k + j < k_left) value[j] = from[j * b_.row_stride] * (scale ? scale[k0 + k + j] : Value(1));
             staged_[i] = make_word<F>(value[0], value[F::kPair - 1]);
         }
-        at_ += Tile::depth * word_stride_;
+        if constexpr (!std::is_same_v<F, Fixed>) at_ += Tile::depth * word_stride_;
     }
 
     __device__ void store(Word* tile) const {
@@ -243,7 +283,7 @@ class Accumulators<Tile<Fma<T>, kSide>> {
     using Map = FmaMap<Tile>;
 
   public:
-    __device__ void multiply(const T* left, const T* right) {
+    __device__ void multiply(const T* left, const T* right, int) {
         const int t = int(threadIdx.x);
         left += Map::row(t, 0);
         right += Map::panel(t, 0) * int(kPanel) + right_place<false>(Map::b(t));
@@ -264,7 +304,8 @@ class Accumulators<Tile<Fma<T>, kSide>> {
     }
 
     template <class Epilogue>
-    __device__ void finish(int64_t m, int64_t n, int64_t m0, int64_t n0, const Epilogue& epilogue) const {
+    __device__ void finish(int64_t m, int64_t n, int64_t, int64_t m0, int64_t n0, const Right&,
+                           const Epilogue& epilogue) const {
         constexpr int kRows = Tile::thread_rows;
         const int t = int(threadIdx.x);
         T kept[Tile::thread_panels * kRows][4];
@@ -286,13 +327,14 @@ class Accumulators<Tile<Fma<T>, kSide>> {
     T sum_[Tile::thread_panels][Tile::thread_rows][4] = {};
 };
 
-template <int kSide>
-class Accumulators<Tile<Bf16, kSide>> {
-    using Tile = cuda::Tile<Bf16, kSide>;
+template <class Format, int kSide>
+    requires(Format::kPair > 1)
+class Accumulators<Tile<Format, kSide>> {
+    using Tile = cuda::Tile<Format, kSide>;
     using Map = MmaMap<Tile>;
 
   public:
-    __device__ void multiply(const uint32_t* left, const uint32_t* right) {
+    __device__ void multiply(const uint32_t* left, const uint32_t* right, int pass) {
         const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
         right += Map::panel(warp) * int(kPanel) + lane / 4;
 #pragma unroll
@@ -311,20 +353,44 @@ class Accumulators<Tile<Bf16, kSide>> {
                     a[r] = left[(w + frag_word(lane, r / 2)) * Tile::left_stride + Map::row(warp, f) +
                                 frag_row(lane, r % 2)];
 #pragma unroll
-                for (int g = 0; g < 4; ++g) mma_bf16(sum_[f][g], a, b[g]);
+                for (int g = 0; g < 4; ++g) {
+                    if constexpr (std::is_same_v<Format, Bf16>)
+                        mma_bf16(sum_[f][g], a, b[g]);
+                    else if (pass == 0)
+                        mma_bytes<true>(sum_[f][g], a, b[g]);
+                    else
+                        mma_bytes<false>(sum_[f][g], a, b[g]);
+                }
             }
         }
     }
 
+    // What was summed is of bytes that count 256 times what those of the next pass do.
+    __device__ void next_pass() {
+#pragma unroll
+        for (int f = 0; f < Tile::warp_frags; ++f)
+#pragma unroll
+            for (int i = 0; i < 16; ++i) sum_[f][i / 4][i % 4] *= 256;
+    }
+
     template <class Epilogue>
-    __device__ void finish(int64_t m, int64_t n, int64_t m0, int64_t n0, const Epilogue& epilogue) const {
+    __device__ void finish(int64_t m, int64_t n, int64_t k, int64_t m0, int64_t n0, const Right& right,
+                           const Epilogue& epilogue) const {
         const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
         const int64_t panel = n0 / kPanel + Map::panel(warp);
         float kept[Tile::warp_frags * 4][4];
 #pragma unroll
         for (int i = 0; i < Tile::warp_frags * 4; ++i)
 #pragma unroll
-            for (int w = 0; w < 4; ++w) kept[i][w] = sum_[i / 4][w][i % 4];
+            for (int w = 0; w < 4; ++w) kept[i][w] = float(sum_[i / 4][w][i % 4]);
+        if constexpr (std::is_same_v<Format, Fixed>)
+            if (panel < panel_count(n)) {
+                const char* units = fixed_panel(right, k, panel);
+#pragma unroll
+                for (int i = 0; i < Tile::warp_frags * 4; ++i)
+#pragma unroll
+                    for (int w = 0; w < 4; ++w) kept[i][w] *= fixed_unit(units, column_of(frag_column(lane, i % 2), w));
+            }
         RowEnd<float> end;
 #pragma unroll 1
         for (int i = 0; i < Tile::warp_frags * 4; ++i) {
@@ -340,7 +406,7 @@ class Accumulators<Tile<Bf16, kSide>> {
     }
 
   private:
-    float sum_[Tile::warp_frags][4][4] = {};
+    typename Format::Sum sum_[Tile::warp_frags][4][4] = {};
 };
 
 template <class Tile, class Epilogue>
@@ -358,27 +424,33 @@ __global__ void __launch_bounds__(Tile::threads, Tile::min_blocks)
     LeftStage<Tile> left_stage(a, m, k, m0);
     RightStage<Tile> right_stage(b, n, k, n0);
     Accumulators<Tile> sums;
-    const auto load = [&](int64_t k0) {
-        left_stage.load(k0);
-        right_stage.load(k0);
+    // the passes over k, one after the other
+    constexpr int kPasses = Tile::Format::kPasses;
+    const int64_t depth = (k + kSpan - 1) / kSpan * kSpan;
+    const auto pass = [&](int64_t at) { return kPasses > 1 && at >= depth ? 1 : 0; };
+    const auto load = [&](int64_t at) {
+        left_stage.load(at - pass(at) * depth);
+        right_stage.load(at - pass(at) * depth, pass(at));
     };
-    const auto store = [&](int64_t k0, int buffer) {
-        left_stage.store(k0, left[buffer]);
+    const auto store = [&](int64_t at, int buffer) {
+        left_stage.store(at - pass(at) * depth, left[buffer]);
         right_stage.store(right[buffer]);
     };
     load(0);
     store(0, 0);
     __syncthreads();
     int buffer = 0;
-    for (int64_t k0 = 0; k0 < k; k0 += kSpan, buffer ^= 1) {
-        const bool more = k0 + kSpan < k;
-        if (more) load(k0 + kSpan);
-        sums.multiply(left[buffer], right[buffer]);
+    for (int64_t at = 0; at < kPasses * depth; at += kSpan, buffer ^= 1) {
+        const bool more = at + kSpan < kPasses * depth;
+        if (more) load(at + kSpan);
+        if constexpr (kPasses > 1)
+            if (at == depth) sums.next_pass();
+        sums.multiply(left[buffer], right[buffer], pass(at));
         // nobody reads the other buffer any more: it was multiplied before the last barrier
-        if (more) store(k0 + kSpan, buffer ^ 1);
+        if (more) store(at + kSpan, buffer ^ 1);
         __syncthreads();
     }
-    sums.finish(m, n, m0, n0, epilogue);
+    sums.finish(m, n, k, m0, n0, b, epilogue);
 }
 
 // A block a tile, large tiles once there are enough of them to give every multiprocessor of a large GPU one.
@@ -407,6 +479,8 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DT
     if constexpr (sizeof(T) == 4) {
         if (hopper::multiply(m, n, k, a, b, format, launch, epilogue)) return;
         if (format == DType::bf16) return multiply_format<Bf16>(m, n, k, a, b, launch, epilogue);
+        if (b.is_fixed && a.bits && k <= Fixed::kMaxDepth)
+            return multiply_format<Fixed>(m, n, k, a, b, launch, epilogue);
     }
     multiply_format<Fma<T>>(m, n, k, a, b, launch, epilogue);
 }

@@ -13,17 +13,28 @@
 
 namespace unsupfast::cuda {
 
-// How words of the operands are multiplied: T by T with FMA, or pairs of bf16 on the tensor cores.
+// How words of the operands are multiplied: T by T with FMA, or on the tensor cores pairs of bf16, or bits by weights
+// in 16-bit fixed point: the high bytes first, then the low ones, four of k in a word. Those sums are exact.
 template <class T>
 struct Fma {
-    using Value = T;                 // of the left operand, the accumulators and everything in an epilogue
-    using Word = T;                  // of a tile in shared memory
-    static constexpr int kPair = 1;  // values of k in a word
+    using Value = T;                   // of the left operand and everything in an epilogue
+    using Sum = T;                     // of an accumulator
+    using Word = T;                    // of a tile in shared memory
+    static constexpr int kPair = 1;    // values of k in a word
+    static constexpr int kPasses = 1;  // over all of k
 };
 struct Bf16 {
     using Value = float;
+    using Sum = float;
     using Word = uint32_t;
-    static constexpr int kPair = 2;
+    static constexpr int kPair = 2, kPasses = 1;
+};
+struct Fixed {
+    using Value = float;
+    using Sum = int32_t;
+    using Word = uint32_t;
+    static constexpr int kPair = 4, kPasses = 2;
+    static constexpr int64_t kMaxDepth = 1 << 16;  // of k: sums fit into 32 bits
 };
 
 // An output tile of kSide x kSide and what one step of the main loop holds of its operands: `depth` words
@@ -32,11 +43,11 @@ struct Bf16 {
 template <class F, int kSide>
 struct Tile {
     using Format = F;
-    static constexpr bool kMma = F::kPair == 2;
+    static constexpr bool kMma = F::kPair > 1;
     static constexpr int rows = kSide, cols = kSide, panels = kSide / int(kPanel);
     static constexpr int threads = kSide == 128 ? 256 : kSide == 64 ? 128 : 64;
     static constexpr int min_blocks = (sizeof(typename F::Word) == 8 ? 384 : 512) / threads;  // a multiprocessor
-    static constexpr int depth = sizeof(typename F::Word) == 8 ? 8 : 16;
+    static constexpr int depth = sizeof(typename F::Word) == 8 || F::kPair == 4 ? 8 : 16;
     static constexpr int left_stride = rows + (kMma ? 8 : 4), right_stride = cols + (kMma ? 8 : 0);
 
     // FMA: a thread holds thread_rows x thread_panels x 4 accumulators
@@ -55,6 +66,13 @@ USF_MAP int64_t panel_depth(DType format, int64_t k) {
     return format == DType::bf16 ? (k + 1) / 2 * 2 : format == DType::i16 ? k + kFixedHeader + 1 : k;
 }
 USF_MAP int fixed_place_of(int c) { return c % 16 * 2 + c / 16; }
+
+// The lowest four bits as bytes of zeros and ones; byte `pass` of two of a weight in fixed point, the high one first.
+USF_MAP uint32_t bytes_of_bits(uint32_t bits) { return (bits & 15u) * 0x204081u & 0x01010101u; }
+USF_MAP uint32_t byte_of_fixed(int16_t q, int pass) { return pass == 0 ? uint32_t(q) >> 8 & 255u : uint32_t(q) & 255u; }
+static_assert(bytes_of_bits(0xf5) == 0x00010001u && bytes_of_bits(0xa) == 0x01000100u);
+static_assert(256 * int8_t(byte_of_fixed(-32767, 0)) + int(byte_of_fixed(-32767, 1)) == -32767 &&
+              256 * int8_t(byte_of_fixed(255, 0)) + int(byte_of_fixed(255, 1)) == 255);
 static_assert(panel_count(33) == panels(33) && panel_depth(DType::bf16, 7) == padded_depth(DType::bf16, 7) &&
               panel_depth(DType::f32, 7) == padded_depth(DType::f32, 7) &&
               panel_depth(DType::i16, 7) == padded_depth(DType::i16, 7) && fixed_place_of(17) == fixed_place(17));
@@ -82,8 +100,8 @@ struct FmaMap {
     static USF_MAP int panel(int t, int p) { return t / (8 * Tile::row_groups) * Tile::thread_panels + p; }
 };
 
-// Fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type"): register
-// r of lane l holds, as pairs along k,
+// Fragments of mma.m16n8k16 in bf16 and of mma.m16n8k32 in bytes (PTX ISA, "Matrix Fragments for ..."): register
+// r of lane l holds, as words of two or four along k,
 //   A: row frag_row(l, r % 2), word frag_word(l, r / 2)     B: column l / 4, word frag_word(l, r)
 //   C: row frag_row(l, r / 2), column frag_column(l, r % 2)
 USF_MAP int frag_row(int lane, int half) { return lane / 4 + 8 * half; }
@@ -153,5 +171,6 @@ constexpr bool sound() {
 static_assert(sound<Tile<Fma<float>, 128>>() && sound<Tile<Fma<float>, 64>>() && sound<Tile<Fma<float>, 32>>());
 static_assert(sound<Tile<Fma<double>, 64>>() && sound<Tile<Fma<double>, 32>>());
 static_assert(sound<Tile<Bf16, 128>>() && sound<Tile<Bf16, 64>>() && sound<Tile<Bf16, 32>>());
+static_assert(sound<Tile<Fixed, 128>>() && sound<Tile<Fixed, 64>>() && sound<Tile<Fixed, 32>>());
 
 }  // namespace unsupfast::cuda
