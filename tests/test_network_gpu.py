@@ -208,6 +208,19 @@ def test_streams_and_partial_fit():
     np.testing.assert_allclose(codes["cuda"], codes["cpu"], atol=1e-3)
 
 
+def test_up_down():
+    rows, found = (X > 0.5).astype(np.float64), {}
+    for device in ("cpu", "cuda"):
+        dbn = uf.DBN((12, 10, 8), labels=True, device=device, n_iter=2, random_state=0)
+        dbn.fit(rows, Y).up_down(rows, Y, n_iter=4, k=(1, 2), batch_size=32)
+        found[device] = dbn
+    for a, b in zip(found["cuda"].layers_, found["cpu"].layers_, strict=True):
+        np.testing.assert_allclose(a.components_, b.components_, rtol=1e-9)
+    for name in ("loss", "wake_loss", "sleep_loss", "free_energy_difference"):
+        histories = [found[device].up_down_history_[name] for device in ("cuda", "cpu")]
+        np.testing.assert_allclose(*histories, rtol=1e-9)
+
+
 def test_detector():
     found = {}
     for device in ("cpu", "cuda"):

@@ -81,6 +81,14 @@ inline AnyArray contiguous(const AnyArray& a, const char* name, DType dtype, con
                           "; expected a C-contiguous array of shape (" + expected + ")");
 }
 
+// A clock of random numbers: one int64 on the GPU, of which the low half counts; see Draw.
+inline const uint32_t* clock_of(const py::object& clock, Device device) {
+    if (clock.is_none()) return nullptr;
+    const auto a = clock.cast<AnyArray>();
+    check(a.size() == 1 && a.itemsize() == 8 && a.device() == device, "clock is no int64 where the data are");
+    return static_cast<const uint32_t*>(a.data());
+}
+
 inline Unit unit_from(const std::string& kind, const std::string& name) {
     static constexpr std::pair<const char*, Unit> kinds[] = {{"bernoulli", Unit::bernoulli},
                                                              {"gaussian", Unit::gaussian},

@@ -52,14 +52,6 @@ struct Matrix {
     Left transposed() const { return {data, 1, cols}; }
 };
 
-// A clock of random numbers: one int64 on the GPU, of which the low half counts; see Draw.
-const uint32_t* clock_of(const py::object& clock, Device device) {
-    if (clock.is_none()) return nullptr;
-    const auto a = clock.cast<AnyArray>();
-    check(a.size() == 1 && a.itemsize() == 8 && a.device() == device, "clock is no int64 where the data are");
-    return static_cast<const uint32_t*>(a.data());
-}
-
 using Memory = std::shared_ptr<void>;
 Memory memory(DType t, int64_t elements, Device device) {
     return memory_on(device, size_t(elements) * size_t(element_size(t)));

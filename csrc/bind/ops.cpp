@@ -197,6 +197,29 @@ py::dict conditional(const std::string& unit, const AnyArray& field, const AnyAr
     return out;
 }
 
+AnyArray draw_states(const std::string& unit, const AnyArray& field, const AnyArray& bias, int64_t group, uint64_t seed,
+                     uint32_t step, uint32_t stream, const py::object& clock) {
+    const Device device = field.device();
+    Conditional p{};
+    p.dtype = dtype_of(field, "field");
+    contiguous(field, "field", p.dtype, {-1, -1}, device);
+    p.m = field.shape(0);
+    p.n = p.field_stride = p.out_stride = field.shape(1);
+    p.unit = unit_from(unit, "unit");
+    p.group = group;
+    check(group > 0 && p.n % group == 0, "the units are no whole groups");
+    p.field = field.data();
+    p.bias = contiguous(bias, "bias", p.dtype, {p.n}, device).data();
+    p.scale = 1;
+    p.ratio = -1;
+    p.draw = {seed, step, stream, 0, nullptr, clock_of(clock, device)};
+    AnyArray sample = new_array(p.dtype, {p.m, p.n}, device);
+    p.sample = sample.mutable_data();
+    const py::gil_scoped_release release;
+    run(p, device);
+    return sample;
+}
+
 py::dict half_step(const py::object& states, const AnyArray& weights, const AnyArray& bias, const py::object& sigma,
                    const py::object& k_scale, double scale, double ratio, uint64_t seed, uint32_t step, uint32_t stream,
                    uint32_t first_row, const std::string& precision, const py::object& uniforms,
@@ -421,6 +444,8 @@ void bind_ops(py::module_& m) {
           "totals"_a = py::none(), "shape"_a = py::none(), "scale"_a = 1.0, "ratio"_a = -1.0, "seed"_a = 0,
           "step"_a = 0, "stream"_a = 0, "first_row"_a = 0, "first_unit"_a = 0,
           "A layer of units of any kind given its fields: mean, sample and log_partition.");
+    m.def("draw_states", &draw_states, "unit"_a, "field"_a, "bias"_a, "group"_a = 1, "seed"_a = 0, "step"_a = 0,
+          "stream"_a = 0, "clock"_a = py::none(), "States of a layer given its fields.");
     m.def("weight_update", &weight_update, "visible"_a, "hidden"_a, "weights"_a, "velocity"_a, "contrast"_a,
           "row_scale"_a = py::none(), "rank_one"_a = std::vector<std::pair<AnyArray, AnyArray>>{}, "rate"_a = 1.0,
           "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",

@@ -43,6 +43,7 @@ __all__: list[str] = [
     "dense",
     "dense_grad",
     "div",
+    "draw_states",
     "dropout",
     "exp",
     "gate",
@@ -1011,6 +1012,20 @@ def dense_grad(
 def div(a: typing.Any, b: typing.Any) -> typing.Any:
     """
     Of every element: a / b
+    """
+
+def draw_states(
+    unit: str,
+    field: numpy.typing.NDArray[typing.Any] | GpuArray,
+    bias: numpy.typing.NDArray[typing.Any] | GpuArray,
+    group: typing.SupportsInt | typing.SupportsIndex = 1,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    step: typing.SupportsInt | typing.SupportsIndex = 0,
+    stream: typing.SupportsInt | typing.SupportsIndex = 0,
+    clock: typing.Any = None,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    States of a layer given its fields.
     """
 
 def dropout(

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn, ops
+from .. import _arrays, _core, nn, ops
+from ..autograd import Tensor
 from ..io import register_model
 from ..training import schedule_value
 from ._network import NetworkEstimator
@@ -46,7 +47,6 @@ class WakeSleep(NetworkEstimator):
 
     activation = "sigmoid"
     optimizer = "momentum"
-    device = "cpu"
     clip_norm = clip_value = ema = validation_fraction = patience = None
 
     def __init__(
@@ -65,6 +65,7 @@ class WakeSleep(NetworkEstimator):
         checkpoint_every=1,
         resume=None,
         precision="auto",
+        device="cpu",
         verbose=0,
         random_state=None,
     ):
@@ -82,6 +83,7 @@ class WakeSleep(NetworkEstimator):
         self.checkpoint_every = checkpoint_every
         self.resume = resume
         self.precision = precision
+        self.device = device
         self.verbose = verbose
         self.random_state = random_state
 
@@ -120,6 +122,9 @@ class WakeSleep(NetworkEstimator):
         network.top.weight, network.top.bias.data[...] = top.components_.T, top.intercept_hidden_
         network.top_visible.data[...] = top.intercept_visible_
 
+    def _constants(self) -> tuple[Any, ...]:
+        return (self._k,)
+
     def _train_rows(self, X, y, order, epoch, *rest, **options):
         self._k = self._gibbs_steps(epoch)
         return super()._train_rows(X, y, order, epoch, *rest, **options)
@@ -127,67 +132,79 @@ class WakeSleep(NetworkEstimator):
     # ------------------------------------------------------------------ a mini-batch
 
     def _loss(self, x, noisy, y, draw):
-        network = self.network_
-        rng = np.random.default_rng([draw.seed, 6, draw.step])
+        network, states = self.network_, _States(draw)
         awake = [x]
         for layer in network.recognition:
-            awake.append(_drawn(_means(layer, awake[-1]), rng))
-        first = awake[-1] if y is None else np.hstack([awake[-1], y])
-        last = self._chain(first, rng)
-        n = last.shape[1] - self.n_labels
-        dream = [np.ascontiguousarray(last[:, :n])]
+            awake.append(states.of(layer, awake[-1]))
+        first = awake[-1] if y is None else _beside(awake[-1], y)
+        last = self._chain(first, states)
+        dream = [_arrays.contiguous(last[:, : first.shape[1] - self.n_labels])]
         for i, layer in reversed(list(enumerate(network.generative))):
-            means = _means(layer, dream[0])
-            dream.insert(0, _drawn(means, rng) if i else means)
+            below = states.of(layer, dream[0]) if i else ops.sigmoid(layer(dream[0])).data
+            dream.insert(0, below)
 
-        wake: Any = 0.0
+        wake = Tensor(_arrays.zeros((), x))
         for layer, cause, effect in zip(network.generative, awake[1:], awake[:-1], strict=True):
             wake = ops.add(wake, ops.loss(layer(cause), effect, kind="bernoulli"))
-        sleep: Any = 0.0
+        sleep = Tensor(_arrays.zeros((), x))
         for layer, cause, effect in zip(network.recognition, dream[1:], dream[:-1], strict=True):
             sleep = ops.add(sleep, ops.loss(layer(effect), cause, kind="bernoulli"))
         top = ops.sub(self._free_energy(first), self._free_energy(last))
         parts = {"wake_loss": wake, "sleep_loss": sleep, "free_energy_difference": top}
         total = ops.add(ops.add(wake, sleep), top)
-        return total, {name: float(getattr(v, "data", v)) for name, v in parts.items()}
+        return total, {name: part.data for name, part in parts.items()}
 
-    def _chain(self, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _chain(self, v: Any, states: _States) -> Any:
         """Visible states of the top machine after k Gibbs steps; its labels are one softmax."""
         top, visible = self.network_.top, self.network_.top_visible.data
+        n = len(visible) - self.n_labels
         for _ in range(self._k):
-            h = _drawn(_means(top, v), rng)
-            z = ops.dense(h, top.panels.data, visible, n=len(visible), turned=True, bf16=self._bf16)
-            n = len(visible) - self.n_labels
-            v = _drawn(ops.sigmoid(z), rng)
+            field = ops.dense(
+                states.of(top, v),
+                top.panels.data,
+                None,
+                n=len(visible),
+                turned=True,
+                bf16=self._bf16,
+            )
+            v = states.draw("bernoulli", field, visible)
             if self.n_labels:
-                chosen = (z[:, n:] + rng.gumbel(size=(len(z), self.n_labels))).argmax(axis=1)
-                v[:, n:] = np.eye(self.n_labels, dtype=v.dtype)[chosen]
+                labels = _arrays.contiguous(field[:, n:])
+                v[:, n:] = states.draw("softmax", labels, visible[n:], group=self.n_labels)
         return v
 
-    def _free_energy(self, v: np.ndarray) -> Any:
+    def _free_energy(self, v: Any) -> Any:
         """Mean free energy of states of the top machine, on the tape."""
         top = self.network_.top
         softplus = ops.dense(
             v, top.panels, top.bias, n=top.outputs, activation="softplus", bf16=self._bf16
         )
-        own = ops.sum(ops.mul(self.network_.top_visible, v.mean(axis=0)))
-        return ops.neg(ops.add(own, ops.mul(ops.sum(softplus), 1 / len(v))))
+        own = ops.sum(ops.mul(self.network_.top_visible, ops.sum(v, axis=0)))
+        return ops.mul(ops.add(own, ops.sum(softplus)), -1 / len(v))
 
 
-def _means(layer: nn.Dense, rows: np.ndarray) -> np.ndarray:
-    """Mean activities, off the tape."""
-    return ops.dense(
-        rows,
-        layer.panels.data,
-        layer.bias.data,
-        n=layer.outputs,
-        activation="sigmoid",
-        bf16=layer.bf16,
-    )
+class _States:
+    """Draws the states of a mini-batch, those of every layer from random numbers of their own."""
+
+    def __init__(self, draw: Any):
+        self._draw, self._streams = draw, itertools.count()
+
+    def draw(self, unit: str, field: Any, bias: Any, **options: Any) -> Any:
+        names = self._draw.names(next(self._streams))
+        return _core.draw_states(unit, field, bias, **options, **names)
+
+    def of(self, layer: nn.Dense, rows: Any) -> Any:
+        """States of a layer's binary outputs, off the tape."""
+        field = ops.dense(rows, layer.panels.data, None, n=layer.outputs, bf16=layer.bf16)
+        return self.draw("bernoulli", field, layer.bias.data)
 
 
-def _drawn(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return (rng.random(p.shape, np.float32) < p).astype(p.dtype)
+def _beside(a: Any, b: Any) -> Any:
+    """The columns of a, then those of b."""
+    n = a.shape[1]
+    both = _arrays.zeros((len(a), n + b.shape[1]), a)
+    both[:, :n], both[:, n:] = a, b
+    return both
 
 
 register_model(WakeSleep)

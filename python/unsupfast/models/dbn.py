@@ -474,6 +474,7 @@ class DBN(Saved, DBNLayers):
             checkpoint_every=checkpoint_every,
             resume=resume,
             precision=self.layers_[0].components_.dtype.name,
+            device=self.layers_[0].device,
             verbose=self.verbose,
             random_state=int(np.random.default_rng([self._seed, 6]).integers(2**31)),
         )
