@@ -33,7 +33,7 @@ __all__ = ["Op", "Tensor", "check_grads", "grad", "op"]
 class Node:
     """One operation that was carried out, or (without an operation) a leaf."""
 
-    __slots__ = ("inputs", "operation", "options", "outputs", "parents")
+    __slots__ = ("inputs", "operation", "options", "outputs", "parents", "sums", "sweep", "waiting")
 
     def __init__(self, operation=None, inputs=(), options=None, outputs=None, parents=()):
         self.operation: Op | None = operation
@@ -41,6 +41,10 @@ class Node:
         self.options: dict[str, Any] = options
         self.outputs: Any = outputs
         self.parents: tuple = parents  # (node, output index) of each input, or None
+        # of the sweep that came by last
+        self.sweep: object = None
+        self.sums: list[Any] | None = None  # the gradient by each output, so far
+        self.waiting = 0  # uses whose gradient is still to come
 
 
 class Tensor:
@@ -206,7 +210,7 @@ class Op:
         else:
             y, inputs = node.outputs, node.inputs
             if self._fast is not None:
-                needs = tuple(p is not None for p in node.parents)
+                needs = [p is not None for p in node.parents]
                 return self._fast(g, needs, into, y, *inputs, **node.options)
         if self._rule is None:
             raise TypeError(f"{self.__name__} has no gradient")
@@ -281,67 +285,78 @@ class _Sweep:
 
     def __init__(self, wanted: dict[tuple[int, int], list[int]], consumer: Any, record: bool):
         self.wanted, self.consumer, self.record = wanted, consumer, record
-        self.sums: dict[int, list[Any]] = {}  # node -> gradient by each output, so far
-        self.waiting: dict[int, int] = {}  # node -> uses whose gradient is still to come
 
     def run(self, root: Node, index: int, start: Any) -> None:
-        self.waiting = _uses(root)
-        self.sums[id(root)] = _slots(root)
-        self.sums[id(root)][index] = start
+        self.count_uses(root)
+        root.sums = _slots(root)
+        root.sums[index] = start
         leaves: list[Node] = []
         others = [root]
         while leaves or others:
             # Leaves first: what is complete is handed on at once.
             node = leaves.pop() if leaves else others.pop()
-            gs = self.sums.pop(id(node), None)
-            for index, value in enumerate(gs or ()):
+            sums, node.sums = node.sums, None
+            for index, value in enumerate(sums or ()):
                 if value is not None:
                     for i in self.wanted.get((id(node), index), ()):
                         self.consumer(i, value)
             if node.operation is None:
                 continue
             gradients: Sequence[Any] = ()
-            if gs is not None:
-                gs = [_computed(value) for value in gs]
-                g = tuple(gs) if isinstance(node.outputs, tuple) else gs[0]
+            if sums is not None:
+                sums = [_computed(value) for value in sums]
+                g = tuple(sums) if isinstance(node.outputs, tuple) else sums[0]
                 gradients = node.operation.gradients(node, g, self.record, self.begun(node))
             for position, parent in enumerate(node.parents):
                 if parent is None:
                     continue
                 before, index = parent
-                if gradients:
-                    self.add(before, index, gradients[position])
-                self.waiting[id(before)] -= 1
-                if self.waiting[id(before)] == 0:
+                if gradients and gradients[position] is not None:
+                    _add(before, index, gradients[position])
+                before.waiting -= 1
+                if before.waiting == 0:
                     (leaves if before.operation is None else others).append(before)
+
+    @staticmethod
+    def count_uses(root: Node) -> None:
+        """Tells each node before `root` how often it is an input of one that leads there."""
+        this = object()  # not the sweep itself: what consumes gradients holds leaves, a cycle
+        root.sweep, root.sums, root.waiting = this, None, 0
+        stack = [root]
+        while stack:
+            for parent in stack.pop().parents:
+                if parent is not None:
+                    node = parent[0]
+                    if node.sweep is not this:
+                        node.sweep, node.sums, node.waiting = this, None, 0
+                        stack.append(node)
+                    node.waiting += 1
 
     def begun(self, node: Node) -> Any:
         """The sum that the fast rule of `node` is to add to; see :meth:`Op.fast`."""
         position = node.operation.adds_to if node.operation else None
         parent = None if position is None else node.parents[position]
-        if parent is None or self.record:
+        if parent is None or self.record or parent[0].sums is None:
             return None
-        slots = self.sums.get(id(parent[0]))
-        value = None if slots is None else slots[parent[1]]
+        value = parent[0].sums[parent[1]]
         return value if isinstance(value, WeightGradient) else None
 
-    def add(self, node: Node, index: int, g: Any) -> None:
-        """Adds a gradient to those that other uses of the same output gave."""
-        if g is None:
-            return
-        slots = self.sums.get(id(node))
-        if slots is None:
-            slots = self.sums[id(node)] = _slots(node)
-        known = slots[index]
-        if isinstance(known, WeightGradient):
-            if g is not known:
-                known.add(_arrays.contiguous(g))
-        elif isinstance(g, WeightGradient):
-            if known is not None:
-                g.add(_arrays.contiguous(known))
-            slots[index] = g
-        else:
-            slots[index] = g if known is None else known + g
+
+def _add(node: Node, index: int, g: Any) -> None:
+    """Adds a gradient to those that other uses of the same output gave."""
+    if node.sums is None:
+        node.sums = _slots(node)
+    known = node.sums[index]
+    if known is None:
+        node.sums[index] = g
+    elif isinstance(known, WeightGradient):
+        if g is not known:
+            known.add(_arrays.contiguous(g))
+    elif isinstance(g, WeightGradient):
+        g.add(_arrays.contiguous(known))
+        node.sums[index] = g
+    else:
+        node.sums[index] = known + g
 
 
 def _computed(g: Any) -> Any:
@@ -350,21 +365,6 @@ def _computed(g: Any) -> Any:
 
 def _slots(node: Node) -> list[Any]:
     return [None] * (len(node.outputs) if isinstance(node.outputs, tuple) else 1)
-
-
-def _uses(root: Node) -> dict[int, int]:
-    """How many times each node before `root` is an input of one that leads there."""
-    uses: dict[int, int] = {id(root): 0}
-    stack = [root]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is not None:
-                key = id(parent[0])
-                if key not in uses:
-                    uses[key] = 0
-                    stack.append(parent[0])
-                uses[key] += 1
-    return uses
 
 
 def check_grads(
