@@ -221,6 +221,75 @@ def test_up_down():
         np.testing.assert_allclose(*histories, rtol=1e-9)
 
 
+def blocks():
+    """Of mini-batches of 2: two blocks and a shorter one."""
+    return [X[i : i + 64] for i in range(0, 300, 64)]
+
+
+class Copies:
+    """In place of a feed: the GPU waits, and every array has memory of its own."""
+
+    def __init__(self, gpu):
+        self.gpu = gpu
+
+    def put(self, x):
+        return _core.to_gpu(x, self.gpu)
+
+
+def same(model, other):
+    assert model.history_["loss"] == other.history_["loss"]
+    for a, b in zip(model.network_.parameters(), other.network_.parameters(), strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("made", [uf.Autoencoder, uf.DenoisingAutoencoder, uf.VAE])
+def test_streams_that_travel_train_the_same(made, monkeypatch):
+    def fit():
+        return made(8, batch_size=2, n_iter=3, device="cuda", random_state=0).fit(Again(blocks))
+
+    fed = fit()
+    monkeypatch.setattr(_core, "Feed", Copies)
+    same(fed, fit())
+
+
+def test_nothing_waits_between_the_blocks_of_a_stream(monkeypatch):
+    busy = False
+    begun = []
+
+    def refuse(owner, name):
+        plain = getattr(owner, name)
+
+        def call(*args):
+            assert not busy, name
+            return plain(*args)
+
+        monkeypatch.setattr(owner, name, call)
+
+    begin, means = _device.Session.begin, _device.Session.means
+
+    def begin_busy(session, *args):
+        nonlocal busy
+        begin(session, *args)
+        begun.append(args[-1])
+        busy = True
+
+    def end(session):
+        nonlocal busy
+        busy = False
+        return means(session)
+
+    for name in ("numpy", "item", "__float__"):
+        refuse(_core.GpuArray, name)
+    for name in ("to_gpu", "gpu_synchronize"):
+        refuse(_core, name)
+    monkeypatch.setattr(_device, "_LOOKS", 1000)
+    monkeypatch.setattr(_device.Session, "begin", begin_busy)
+    monkeypatch.setattr(_device.Session, "means", end)
+    options = {"batch_size": 2, "n_iter": 2, "device": "cuda", "random_state": 0}
+    uf.DenoisingAutoencoder(8, **options).fit(Again(lambda: blocks()[:4]))
+    assert begun == [0, 1, 0, 1]
+
+
 def test_detector():
     found = {}
     for device in ("cpu", "cuda"):
@@ -237,15 +306,19 @@ def test_data_too_large_for_a_gpu(monkeypatch):
         with monkeypatch.context() as context:
             context.setattr(_core, "gpus", lambda: (known, reason))
             whole = fitted(name, "cuda")
-        np.testing.assert_allclose(apart.history_["loss"], whole.history_["loss"], rtol=1e-6)
+        same(apart, whole)
+        with monkeypatch.context() as context:
+            context.setattr(_core, "Feed", Copies)
+            same(apart, fitted(name, "cuda"))
 
 
-def test_divergence_keeps_the_state_before():
+@pytest.mark.parametrize("data", [X, Again(lambda: [X])])
+def test_divergence_keeps_the_state_before(data):
     model = uf.Autoencoder(
         (8,), loss="mse", optimizer="sgd", learning_rate=1e30, n_iter=3, device="cuda"
     )
     with pytest.raises(uf.DivergenceError, match="not finite after mini-batch"):
-        model.fit(X)
+        model.fit(data)
     assert np.isfinite(model.transform(X)).all()
 
 

@@ -4,6 +4,7 @@
 
 #include "bind/common.h"
 #include "bind/dlpack.h"
+#include "cuda/feed.h"
 #include "cuda/runtime.h"
 #include "kernels/elementwise/op.h"
 #include "registry.h"
@@ -19,14 +20,29 @@ py::tuple tuple_of(const std::vector<int64_t>& numbers, int64_t factor = 1) {
     return t;
 }
 
-py::object to_gpu(const py::array& x, int device) {
-    const py::array plain = py::array::ensure(x, py::array::c_style);
+// x in C order, once it is known to hold what a GPU computes with.
+py::array plain_numbers(const py::array& x) {
+    py::array plain = py::array::ensure(x, py::array::c_style);
     const char kind = plain.dtype().kind();
     check((kind == 'f' || kind == 'b' || kind == 'i' || kind == 'u') && plain.dtype().byteorder() != '>',
           "x has dtype " + py::str(plain.dtype()).cast<std::string>() + "; expected plain numbers");
+    return plain;
+}
+
+py::object to_gpu(const py::array& x, int device) {
+    const py::array plain = plain_numbers(x);
     AnyArray y(plain.dtype(), std::vector<int64_t>(plain.shape(), plain.shape() + plain.ndim()), {device});
     copy_memory({device}, y.mutable_data(), {}, plain.data(), y.nbytes());
     return y.object();
+}
+
+py::object put(cuda::Feed& feed, const py::array& x) {
+    const py::array plain = plain_numbers(x);
+    const std::vector<int64_t> shape(plain.shape(), plain.shape() + plain.ndim());
+    std::shared_ptr<void> memory = feed.put(plain.data(), size_t(plain.nbytes()));
+    char* data = static_cast<char*>(memory.get());
+    return py::cast(
+        GpuArray{std::move(memory), data, plain.dtype(), shape, contiguous_strides(shape), {feed.device()}});
 }
 
 // A contiguous array of the same values; the array itself where it is one.
@@ -321,6 +337,10 @@ void bind_gpu_array(py::module_& m) {
         },
         "shape"_a, "dtype"_a, "gpu"_a = 0, "An array of zeros on a GPU.");
     m.def("gpu_full", &full, "shape"_a, "number"_a, "dtype"_a, "gpu"_a = 0, "An array of one number on a GPU.");
+    py::class_<cuda::Feed>(m, "Feed", "Copies to a GPU that travel while it computes.")
+        .def(py::init<int>(), "gpu"_a)
+        .def("put", &put, "x"_a,
+             "A copy on the GPU for what is started there before the next put: later ones overwrite it.");
     py::class_<cuda::Graph>(m, "Graph",
                             "What is done on a GPU from here to finish() is recorded, to be done by replay().")
         .def(py::init<int>(), "gpu"_a)

@@ -1,6 +1,7 @@
-// What cuda/runtime.h says in a build without CUDA.
+// What cuda/runtime.h and cuda/feed.h say in a build without CUDA.
 #include <stdexcept>
 
+#include "cuda/feed.h"
 #include "cuda/runtime.h"
 
 namespace unsupfast::cuda {
@@ -41,12 +42,17 @@ Graph::~Graph() = default;
 void Graph::finish() { fail(); }
 void Graph::replay() { fail(); }
 bool can_record() { return false; }
+void refuse_to_record(int, const char*) { fail(); }
 Aside::Aside(int device) : device_(device) {}
 Aside::~Aside() = default;
 void rejoin(int) {}
 void* stream(int) { fail(); }
 void wait_for(int, void*) { fail(); }
 void let_wait(int, void*) { fail(); }
+struct Feed::Slots {};
+Feed::Feed(int device) : device_(device) { fail(); }
+Feed::~Feed() = default;
+std::shared_ptr<void> Feed::put(const void*, size_t) { fail(); }
 
 }  // namespace unsupfast::cuda
 

@@ -236,10 +236,6 @@ cudaStream_t stream_now(int device, const Device& d) {
     return r ? static_cast<cudaStream_t>(r->launch.stream) : d.stream;
 }
 
-void refuse_to_record(int device, const char* what) {
-    if (Recorder::on(device)) throw std::runtime_error(std::string("CUDA: ") + what + " can't be recorded in a graph");
-}
-
 }  // namespace
 
 void* allocate(int device, size_t bytes) {
@@ -349,6 +345,10 @@ void order(int device, cudaStream_t first, cudaStream_t then) {
 // ---------------------------------------------------------------- graphs
 
 bool can_record() { return true; }
+
+void refuse_to_record(int device, const char* what) {
+    if (Recorder::on(device)) throw std::runtime_error(std::string("CUDA: ") + what + " can't be recorded in a graph");
+}
 
 Graph::Graph(int device) : recording_(std::make_shared<Recording>()) {
     const Device& d = device_state(device);

@@ -110,6 +110,8 @@ class Graph {
     friend struct Recorder;
 };
 bool can_record();
+// Throws while the calling thread records a graph on that GPU.
+void refuse_to_record(int device, const char* what);
 // While a graph is recorded, what is started on that GPU in this scope may be done beside what follows the scope, up to
 // rejoin(). Memory that is released in between is not used again by the graph. Nothing changes where none is recorded.
 class Aside {

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "cuda/feed.h"
 #include "cuda/runtime.h"
 #include "parallel.h"
 
@@ -117,12 +118,28 @@ Graph::~Graph() = default;
 void Graph::finish() {}
 void Graph::replay() {}
 bool can_record() { return false; }
+void refuse_to_record(int, const char*) {}
 Aside::Aside(int device) : device_(device) {}
 Aside::~Aside() = default;
 void rejoin(int) {}
 void* stream(int) { return nullptr; }
 void wait_for(int, void*) {}
 void let_wait(int, void*) {}
+struct Feed::Slots {
+    std::shared_ptr<void> last;
+    size_t bytes = 0;
+};
+Feed::Feed(int device) : device_(device), slots_(std::make_unique<Slots>()) { const KernelScope scope(device); }
+Feed::~Feed() = default;
+std::shared_ptr<void> Feed::put(const void* from, size_t bytes) {
+    const KernelScope scope(device_);
+    Slots& s = *slots_;
+    if (s.bytes) std::memset(s.last.get(), 0xff, s.bytes);  // NaN: what is still read after this shows
+    s.last = {allocate(device_, bytes), [device = device_](void* p) { release(device, p); }};
+    s.bytes = bytes;
+    copy_to_gpu(device_, s.last.get(), from, bytes);
+    return s.last;
+}
 
 }  // namespace unsupfast::cuda
 

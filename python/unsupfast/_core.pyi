@@ -12,6 +12,7 @@ __all__: list[str] = [
     "ConvOptions",
     "ConvRbm",
     "Dbm",
+    "Feed",
     "GpuArray",
     "Graph",
     "PackedProduct",
@@ -165,6 +166,16 @@ class GpuArray:
     def shape(self) -> tuple: ...
     @property
     def size(self) -> int: ...
+
+class Feed:
+    """
+    Copies to a GPU that travel while it computes.
+    """
+    def __init__(self, gpu: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def put(self, x: numpy.ndarray) -> typing.Any:
+        """
+        A copy on the GPU for what is started there before the next put: later ones overwrite it.
+        """
 
 class Graph:
     """

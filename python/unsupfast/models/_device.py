@@ -8,7 +8,9 @@ for the next.
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -103,27 +105,31 @@ class Session:
         self.targets: Any = None
         self._source: tuple[Any, Any] | None = None
         self._apart = False  # whether the data stay on the CPU: too many for the GPU
+        # what goes there meanwhile, by its kind: an array is good until the next of its kind
+        self._feeds = collections.defaultdict[str, Any](functools.partial(_core.Feed, gpu))
         self._graphs: dict[Any, Any] = {}  # kind of step -> how often it was done, or its graph
         self._recordable = gpu >= 0 and _core.can_record()
         self._now: Any = None  # the step under way, where recorded ones look for it
         self._names: list[str] = []  # of what steps measure,
         self._totals: Any = None  # and its sums over the epoch
+        self._clear()
         if gpu >= 0:
             self._flag = _core.gpu_zeros((1,), np.int32, gpu)
 
     def begin(self, model: Any, X: Any, y: Any, order: Any, epoch: int, size: int, block: int):
-        """Begins an epoch over rows `order` of X, in mini-batches of `size`."""
+        """Begins an epoch over rows `order` of X, in mini-batches of `size`; or goes on with it.
+
+        Waits for nothing: while the GPU trains on a stream's block, the next is read and travels.
+        """
         self._take(model, X, y)
         self._model, self._order, self._epoch, self._size = model, order, epoch, size
         self._rate = model._rate(epoch)
         self._noise_seed = (model._seed + block) & (2**64 - 1)  # rows of blocks: the same numbers
         self._first = model._optimizer_state.step_count
-        self._sums: dict[str, float] = {}
+        self._count += len(order)
         if self.gpu < 0 or not len(order):
             return
-        if self._totals is not None:
-            _arrays.assign(self._totals, _arrays.zeros(self._totals.shape, self._totals))
-        self._table = _core.to_gpu(self._programme(), self.gpu)
+        self._table = self._feeds["programme"].put(self._programme())
         if self._now is None or self._now.size != self._table.shape[1]:
             self._graphs, self._now = {}, self._table[0].copy()
 
@@ -136,7 +142,8 @@ class Session:
         if self.gpu < 0 or self._apart:
             self.rows, self.targets = rows, y
         elif y is None and _alike(self.rows, rows):  # a stream's next block
-            _arrays.assign(self.rows, rows)
+            # recorded steps read from where the rows of before are
+            _arrays.assign(self.rows, self._feeds["block"].put(rows))
         else:
             self._graphs = {}
             put = _core.to_gpu
@@ -152,9 +159,9 @@ class Session:
         )
         y = None if self.targets is None else _arrays.take_rows(self.targets, moment.index)
         if self._apart:
-            y = None if y is None else _core.to_gpu(y, self.gpu)
-            on_gpu = _core.to_gpu(x, self.gpu)
-            x, noisy = on_gpu, on_gpu if noisy is x else _core.to_gpu(noisy, self.gpu)
+            y = None if y is None else self._feeds["targets"].put(y)
+            on_gpu = self._feeds["rows"].put(x)
+            x, noisy = on_gpu, on_gpu if noisy is x else self._feeds["noisy"].put(noisy)
         return x, noisy, y
 
     def _programme(self) -> np.ndarray:
@@ -201,6 +208,7 @@ class Session:
             If a parameter or the loss is not finite; on a GPU some steps later.
         """
         count = min(self._size, len(self._order) - number * self._size)
+        self.batches += 1
         if self.gpu < 0:
             values = self._model._update(self, self._moment(number, count, None))
             for name, value in values.items():
@@ -218,7 +226,7 @@ class Session:
             self._now[:] = self._table[number]
             known.replay()
         self._model._optimizer_state.step_count = self._first + number + 1
-        if (number + 1) % _LOOKS == 0:
+        if self.batches % _LOOKS == 0:
             self._look()
 
     def _do(self, number: int, count: int, step: Any) -> None:
@@ -263,10 +271,18 @@ class Session:
             raise DivergenceError("a parameter or the loss is not finite")
 
     def means(self) -> dict[str, float]:
-        """What the epoch's steps measured, by row."""
-        if self.gpu >= 0 and len(self._order):
+        """Ends an epoch; what its steps measured, by row."""
+        if self.gpu >= 0 and self.batches:
             self._look()
-        return {name: value / max(1, len(self._order)) for name, value in self._sums.items()}
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self._clear()
+        return means
+
+    def _clear(self) -> None:
+        self.batches = self._count = 0  # and rows, of the epoch so far
+        self._sums: dict[str, float] = {}
+        if self._totals is not None:
+            _arrays.assign(self._totals, _arrays.zeros(self._totals.shape, self._totals))
 
 
 def _bytes(rows: Any) -> int:

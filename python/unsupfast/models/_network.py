@@ -29,7 +29,7 @@ from ._device import Draw, Moment, Session, choose_gpu
 from ._epochs import TrainedInEpochs
 from ._rbm_core import seed_from
 from ._saved import Saved
-from ._stream import BLOCK_BATCHES, MappedStream, Stream, is_stream, train_epoch
+from ._stream import MappedStream, Stream, is_stream, train_epoch
 
 __all__ = ["Draw", "NetworkEstimator"]
 
@@ -290,30 +290,39 @@ class NetworkEstimator(TrainedInEpochs, Saved, BaseEstimator):
         return "none", 0.0
 
     def _train_rows(
-        self, X, y, order, epoch: int, batch_size: int, tick=None, block: int = 0
+        self, X, y, order, epoch: int, batch_size: int, tick=None, block: int | None = None
     ) -> dict[str, float]:
-        """One pass over rows `order` (of a stream: of a block); returns the means over it."""
+        """One pass over rows `order`; returns the means over it, of a stream's block nothing yet:
+        :meth:`_means` has those of the epoch, and waits for a GPU.
+        """
         with contextlib.ExitStack() as stack:
             if not hasattr(self, "_session"):
                 stack.enter_context(self._training(-1))
             session = self._session
-            session.begin(self, X, y, order, epoch, batch_size, block)
-            for number, start in enumerate(range(0, len(order), batch_size)):
-                try:
+            session.begin(self, X, y, order, epoch, batch_size, block or 0)
+            with self._naming_divergence(epoch):
+                for number, start in enumerate(range(0, len(order), batch_size)):
                     session.step(number)
-                    last = start + batch_size >= len(order)
-                    means = session.means() if last else {}
-                except DivergenceError as error:
-                    batch = block * BLOCK_BATCHES + number + 1
-                    raise DivergenceError(
-                        f"training diverged: {error} after mini-batch {batch} of epoch "
-                        f"{epoch + 1}; the model keeps its state from before that epoch. Lower "
-                        f"learning_rate (now {self._rate(epoch):g}), set clip_norm, or scale the "
-                        "data."
-                    ) from None
-                if tick is not None:
-                    tick(min(start + batch_size, len(order)))
-            return means if len(order) else {}
+                    if tick is not None:
+                        tick(min(start + batch_size, len(order)))
+            return self._means(epoch) if block is None else {}
+
+    def _means(self, epoch: int) -> dict[str, float]:
+        """Ends an epoch; the means over its rows."""
+        with self._naming_divergence(epoch):
+            return self._session.means()
+
+    @contextlib.contextmanager
+    def _naming_divergence(self, epoch: int) -> Iterator[None]:
+        """Says where training diverged, and what may help."""
+        try:
+            yield
+        except DivergenceError as error:
+            raise DivergenceError(
+                f"training diverged: {error} after mini-batch {self._session.batches} of epoch "
+                f"{epoch + 1}; the model keeps its state from before that epoch. Lower "
+                f"learning_rate (now {self._rate(epoch):g}), set clip_norm, or scale the data."
+            ) from None
 
     def _snapshot(self) -> dict[str, Any]:
         optimizer = self._optimizer_state
@@ -389,19 +398,12 @@ class NetworkEstimator(TrainedInEpochs, Saved, BaseEstimator):
             self._pretrain(MappedStream(stream, self._checked_block))
 
         def train(epoch: int) -> dict[str, float]:
-            sums: dict[str, float] = {}
-            count = 0
-
             def rows(X, order, block: int, tick) -> None:
-                nonlocal count
                 self._check_values(X)
-                means = self._train_rows(X, None, order, epoch - 1, self.batch_size, tick, block)
-                for name, value in means.items():
-                    sums[name] = sums.get(name, 0.0) + value * len(order)
-                count += len(order)
+                self._train_rows(X, None, order, epoch - 1, self.batch_size, tick, block)
 
             train_epoch(self, stream, epoch, rows)
-            return {name: value / max(1, count) for name, value in sums.items()}
+            return self._means(epoch - 1)
 
         self._run_means(train, None)
         return self
