@@ -37,10 +37,8 @@ PUBLISHED = {
 # first, so five go on from a model trained on one.
 Phase = tuple[int, int, float]
 SHORT: dict[int, list[Phase]] = {1: [(1, 60, 0.003)], 5: [(5, 20, 0.003)]}
-FULL: dict[int, list[Phase]] = {
-    1: [(1, 1000, 0.003), (1, 500, 0.0015)],
-    5: [(1, 300, 0.003), (5, 500, 0.002)],
-}
+ONE: list[Phase] = [(1, 1000, 0.003), (1, 500, 0.0015)]
+FULL: dict[int, list[Phase]] = {1: ONE, 5: [*ONE, (5, 800, 0.002)]}
 
 
 def train_phases(
