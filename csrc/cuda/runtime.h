@@ -67,19 +67,6 @@ class DeviceScope {
     int before_ = 0, device_ = 0;
 };
 
-// What a kernel runs in.
-#if defined(UNSUPFAST_SIMULATED_GPU)
-class KernelScope {  // opens the memory of the simulated GPU, which the host must not touch otherwise
-  public:
-    explicit KernelScope(int device);
-    ~KernelScope();
-    KernelScope(const KernelScope&) = delete;
-    KernelScope& operator=(const KernelScope&) = delete;
-};
-#else
-using KernelScope = DeviceScope;
-#endif
-
 // All of these are ordered on the GPU's stream. Memory is kept for reuse after it was released.
 void* allocate(int device, size_t bytes);
 void release(int device, void* p) noexcept;

@@ -12,9 +12,22 @@
 
 #include "cuda/feed.h"
 #include "cuda/runtime.h"
+#include "cuda/simulated.h"
 #include "parallel.h"
 
 namespace unsupfast::cuda {
+
+struct Graph::Recording {
+    std::vector<std::function<void()>> work;
+    std::vector<void*> released;  // of the graph's memory, by those who asked for it
+};
+
+// The graph that this thread records.
+struct Recorder {
+    using Recording = Graph::Recording;
+    static inline thread_local Recording* now = nullptr;
+};
+
 namespace {
 
 constexpr size_t kArena = size_t(8) << 30;  // reserved, not used
@@ -25,6 +38,7 @@ struct Arena {
     size_t used = 0;
     std::map<size_t, std::vector<void*>> free;
     std::map<void*, size_t> size;
+    std::map<void*, Recorder::Recording*> graph;  // whose memory nobody else has while it is there
     int open = 0;
     std::recursive_mutex mutex;
 
@@ -42,16 +56,32 @@ Arena& arena() {
     return *a;
 }
 
+// Opens the memory, which the host must not touch otherwise.
+class KernelScope {
+  public:
+    explicit KernelScope(int device) {
+        if (device != 0) throw std::runtime_error("CUDA: there is no GPU " + std::to_string(device));
+        arena().mutex.lock();
+        if (arena().open++ == 0) arena().protect(PROT_READ | PROT_WRITE);
+    }
+    ~KernelScope() {
+        if (--arena().open == 0) arena().protect(PROT_NONE);
+        arena().mutex.unlock();
+    }
+    KernelScope(const KernelScope&) = delete;
+    KernelScope& operator=(const KernelScope&) = delete;
+};
+
 }  // namespace
 
-KernelScope::KernelScope(int device) {
-    if (device != 0) throw std::runtime_error("CUDA: there is no GPU " + std::to_string(device));
-    arena().mutex.lock();
-    if (arena().open++ == 0) arena().protect(PROT_READ | PROT_WRITE);
+void refuse_to_record(int, const char* what) {
+    if (Recorder::now) throw std::runtime_error(std::string("CUDA: ") + what + " can't be recorded in a graph");
 }
-KernelScope::~KernelScope() {
-    if (--arena().open == 0) arena().protect(PROT_NONE);
-    arena().mutex.unlock();
+
+void simulate(int device, std::function<void()> work) {
+    if (Recorder::now) return Recorder::now->work.push_back(std::move(work));
+    const KernelScope scope(device);
+    work();
 }
 
 int device_count(std::string*) { return 1; }
@@ -73,58 +103,81 @@ void* allocate(int device, size_t bytes) {
     bytes = std::bit_ceil(bytes < 4096 ? size_t(4096) : bytes);
     Arena& a = arena();
     auto& kept = a.free[bytes];
+    void* p = nullptr;
     if (!kept.empty()) {
-        void* p = kept.back();
+        p = kept.back();
         kept.pop_back();
-        std::memset(p, 0xff, bytes);  // NaN: what is read before it was written shows
-        return p;
+    } else {
+        if (a.used + bytes > kArena)
+            throw std::runtime_error("CUDA: asking GPU 0 for " + std::to_string(bytes >> 20) + " MiB: out of memory");
+        p = a.base + a.used;
+        a.used += bytes;
+        a.protect(PROT_READ | PROT_WRITE);
+        a.size[p] = bytes;
     }
-    if (a.used + bytes > kArena)
-        throw std::runtime_error("CUDA: asking GPU 0 for " + std::to_string(bytes >> 20) + " MiB: out of memory");
-    void* p = a.base + a.used;
-    a.used += bytes;
-    a.protect(PROT_READ | PROT_WRITE);
-    a.size[p] = bytes;
-    std::memset(p, 0xff, bytes);
+    if (Recorder::now) a.graph[p] = Recorder::now;
+    std::memset(p, 0xff, bytes);  // NaN: what is read before it was written shows
     return p;
 }
 void release(int, void* p) noexcept {
     if (!p) return;
     const std::lock_guard lock(arena().mutex);
+    if (const auto found = arena().graph.find(p); found != arena().graph.end())
+        return found->second->released.push_back(p);
     const size_t bytes = arena().size[p];
     if (bytes > 65536) (void)madvise(p, bytes, MADV_DONTNEED);  // protecting costs what is in use
     arena().free[bytes].push_back(p);
 }
-void copy_to_gpu(int device, void* to, const void* from, size_t bytes) { copy_on_gpu(device, to, from, bytes); }
-void copy_to_host(int device, void* to, const void* from, size_t bytes) { copy_on_gpu(device, to, from, bytes); }
+void copy_to_gpu(int device, void* to, const void* from, size_t bytes) {
+    refuse_to_record(device, "a copy to the GPU");
+    copy_on_gpu(device, to, from, bytes);
+}
+void copy_to_host(int device, void* to, const void* from, size_t bytes) {
+    refuse_to_record(device, "a copy from the GPU");
+    copy_on_gpu(device, to, from, bytes);
+}
 void copy_on_gpu(int device, void* to, const void* from, size_t bytes) {
-    const KernelScope scope(device);
-    if (bytes) std::memmove(to, from, bytes);
+    if (bytes) simulate(device, [=] { std::memmove(to, from, bytes); });
 }
 void copy_rows(int device, void* to, size_t to_step, const void* from, size_t from_step, size_t width, size_t rows) {
-    const KernelScope scope(device);
-    for (size_t i = 0; i < rows; ++i)
-        std::memmove(static_cast<char*>(to) + i * to_step, static_cast<const char*>(from) + i * from_step, width);
+    simulate(device, [=] {
+        for (size_t i = 0; i < rows; ++i)
+            std::memmove(static_cast<char*>(to) + i * to_step, static_cast<const char*>(from) + i * from_step, width);
+    });
 }
 void zero(int device, void* p, size_t bytes) {
-    const KernelScope scope(device);
-    if (bytes) std::memset(p, 0, bytes);
+    if (bytes) simulate(device, [=] { std::memset(p, 0, bytes); });
 }
-void synchronize(int) {}
+void synchronize(int device) { refuse_to_record(device, "waiting for the GPU"); }
 void trim(int) {}
-struct Graph::Recording {};
-Graph::Graph(int) { throw std::runtime_error("CUDA: the simulated GPU records nothing"); }
-Graph::~Graph() = default;
-void Graph::finish() {}
-void Graph::replay() {}
-bool can_record() { return false; }
-void refuse_to_record(int, const char*) {}
+
+bool can_record() { return true; }
+Graph::Graph(int device) : recording_(std::make_shared<Recording>()) {
+    const KernelScope scope(device);
+    if (Recorder::now) throw std::logic_error("CUDA: this thread records a graph already");
+    Recorder::now = recording_.get();
+}
+void Graph::finish() {
+    if (Recorder::now != recording_.get()) throw std::logic_error("CUDA: another thread records this graph");
+    Recorder::now = nullptr;
+}
+void Graph::replay() {
+    if (Recorder::now == recording_.get()) throw std::logic_error("CUDA: the graph was not finished");
+    const KernelScope scope(0);
+    for (const auto& work : recording_->work) work();
+}
+Graph::~Graph() {
+    if (Recorder::now == recording_.get()) Recorder::now = nullptr;
+    const std::lock_guard lock(arena().mutex);
+    std::erase_if(arena().graph, [&](const auto& block) { return block.second == recording_.get(); });
+    for (void* p : recording_->released) release(0, p);
+}
 Aside::Aside(int device) : device_(device) {}
 Aside::~Aside() = default;
 void rejoin(int) {}
 void* stream(int) { return nullptr; }
-void wait_for(int, void*) {}
-void let_wait(int, void*) {}
+void wait_for(int device, void*) { refuse_to_record(device, "waiting for another stream"); }
+void let_wait(int device, void*) { refuse_to_record(device, "another stream's waiting"); }
 struct Feed::Slots {
     std::shared_ptr<void> last;
     size_t bytes = 0;
@@ -132,6 +185,7 @@ struct Feed::Slots {
 Feed::Feed(int device) : device_(device), slots_(std::make_unique<Slots>()) { const KernelScope scope(device); }
 Feed::~Feed() = default;
 std::shared_ptr<void> Feed::put(const void* from, size_t bytes) {
+    refuse_to_record(device_, "a copy to the GPU");
     const KernelScope scope(device_);
     Slots& s = *slots_;
     if (s.bytes) std::memset(s.last.get(), 0xff, s.bytes);  // NaN: what is still read after this shows

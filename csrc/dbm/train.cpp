@@ -1,11 +1,11 @@
 // Training of a deep machine, mini-batch by mini-batch: means of the data's hidden units by mean field, the model's
 // states by chains that persist, and a step up the difference.
 #include <algorithm>
-#include <optional>
 
 #include "dbm/dbm.h"
 #include "kernels/contrast/op.h"
 #include "rbm/minibatch.h"
+#include "rbm/programme.h"
 #include "rbm/update.h"
 
 namespace unsupfast {
@@ -14,10 +14,13 @@ namespace unsupfast {
 template <class T>
 class DbmTraining {
   public:
-    DbmTraining(Dbm& d, const TrainOptions& o, const MeanField& mean_field, int64_t max_batch)
+    DbmTraining(Dbm& d, const TrainOptions& o, const MeanField& mean_field, const Rows& rows, const T* weight,
+                int64_t max_batch)
         : d(d),
           o(o),
           mean_field(mean_field),
+          rows(rows),
+          weight(weight),
           C(d.chains[0].count()),
           batch(d.layer(0), max_batch + C, d.dtype, d.device),
           row_weights(max_batch + C, d.dtype, d.device),
@@ -30,26 +33,35 @@ class DbmTraining {
         for (const auto& link : d.links) gradients.emplace_back(*link, o);
     }
 
-    // The mini-batch of `count` rows at `order`, which is on_device too. False: stopped, nothing learned.
-    bool update(const Rows& rows, const int64_t* order, const int64_t* on_device, int64_t count, const T* weight,
-                const std::function<bool()>& go_on) {
-        B = count;
-        if (!row_weights.set(order, weight, B, C, o)) return true;  // a batch of zero weight teaches nothing
-        batch.gather(rows, on_device, B);
+    // The data's rows and their means: mean field asks the GPU once a sweep which rows still move.
+    void prepare(const Batch& given) {
+        B = given.count;
+        teaches = row_weights.set(given.order, weight, B, C, o);
+        if (!teaches) return;
+        batch.gather(rows, given.on_device, B);
         std::vector<void*> to;
         for (const Array& a : activities) to.push_back(a.data());
-        const int64_t made = d.mean_field(batch.data(), B, to, mean_field, nullptr);
-        if (!model_rows(go_on)) return false;
-        d.sweeps += uint64_t(made);
-        d.rows += uint64_t(B);
+        sweeps = d.mean_field(batch.data(), B, to, mean_field, nullptr);
+    }
+
+    // False: stopped, nothing learned.
+    bool update(const Batch& given, const std::function<bool()>& go_on) {
+        if (!teaches) return true;  // a batch of zero weight
+        if (!model_rows(given.clock, go_on)) return false;
         batch.finish(C);
         sum_rows();
         steps();
         for (const auto& link : d.links) link->refresh(guard.flag(0));
-        d.step += uint64_t(o.k) + 1;
+        count();
         return true;
     }
 
+    // What the CPU remembers of an update.
+    void count() {
+        d.sweeps += uint64_t(sweeps);
+        d.rows += uint64_t(B);
+        d.step += uint64_t(o.k) + 1;
+    }
     const char* diverged(bool last) { return guard.found(last); }
 
   private:
@@ -61,7 +73,7 @@ class DbmTraining {
 
     // Of two neighbouring layers one is even and one odd. The last means of the odd one stand for its states, given
     // the even one's: a gradient with less noise.
-    bool model_rows(const std::function<bool()>& go_on) {
+    bool model_rows(const Clock& clock, const std::function<bool()>& go_on) {
         std::vector<Left> states;
         for (int64_t i = 0; i <= d.depth; ++i)
             states.push_back(i % 2 ? d.chains[size_t(i / 2)].left() : i ? evens[size_t(i)].left() : Left{});
@@ -69,7 +81,7 @@ class DbmTraining {
         for (int k = 1; k <= o.k; ++k) {
             const bool last = k == o.k;
             const auto draw = [&](int64_t i) {
-                return Draw{d.seed, uint32_t(d.step + uint64_t(k)), kChains + uint32_t(i), 0};
+                return clock.draw(d.seed, d.step + uint64_t(k), kChains + uint32_t(i));
             };
             for (int64_t i = 0; i <= d.depth; i += 2) {
                 Outputs out = i ? evens[size_t(i)].samples() : batch.model(last);
@@ -146,6 +158,8 @@ class DbmTraining {
     Dbm& d;
     const TrainOptions& o;
     const MeanField& mean_field;
+    const Rows rows;
+    const T* weight;  // of the rows of data; null: they weigh the same
     const int64_t C;  // chains
     Minibatch<T> batch;
     RowWeights row_weights;
@@ -154,33 +168,19 @@ class DbmTraining {
     std::vector<States> evens;        // of the model's even hidden layers
     std::vector<Gradient> gradients;  // of links
     Guard guard;
-    int64_t B = 0;  // rows of data
+    int64_t B = 0, sweeps = 0;  // rows of data, and mean field made on them
+    bool teaches = false;       // whether they weigh anything
 };
 
 std::optional<Diverged> Dbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                    const TrainOptions& o, const MeanField& mean_field,
                                    const std::function<bool(int64_t)>& tick) {
-    return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
-        DbmTraining<T> training(*this, o, mean_field, std::min(o.batch_size, std::max<int64_t>(count, 1)));
-        Array uploaded;  // the order, as 64-bit numbers
+    return by_dtype(dtype, [&]<class T>(T) {
         Rows data = rows;
-        const int64_t* on_device = order;
-        if (device.is_gpu()) {
-            uploaded = Array(DType::f64, count, device);
-            copy_memory(device, uploaded.data(), {}, order, uploaded.bytes());
-            on_device = uploaded.as<int64_t>();
-            data.zero_one = layer(0).binary() && links[0]->zero_one(rows);
-        }
-        for (int64_t first = 0; first < count; first += o.batch_size) {
-            const int64_t B = std::min(o.batch_size, count - first);
-            if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight),
-                                 [&] { return tick(first); }))
-                break;
-            if (const char* tensor = training.diverged(first + B == count))
-                return Diverged{first / o.batch_size, tensor};
-            if (!tick(first + B)) break;
-        }
-        return std::nullopt;
+        data.zero_one = device.is_gpu() && layer(0).binary() && links[0]->zero_one(rows);
+        DbmTraining<T> training(*this, o, mean_field, data, static_cast<const T*>(weight),
+                                std::min(o.batch_size, std::max<int64_t>(count, 1)));
+        return Programme(order, count, o.batch_size, weight ? 0 : o.k + 1, device).run(training, tick);
     });
 }
 

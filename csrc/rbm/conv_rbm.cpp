@@ -1,12 +1,12 @@
 // The loops of a convolutional RBM over mini-batches, Gibbs steps and temperatures.
 #include "rbm/conv_rbm.h"
 
-#include <limits>
-
 #include "kernels/batch/op.h"
 #include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
+#include "rbm/programme.h"
 #include "rbm/step.h"
+#include "rbm/update.h"
 
 namespace unsupfast {
 namespace {
@@ -175,112 +175,163 @@ void ConvRbm::visible_step(const Left& h, int64_t count, const void* bias, doubl
     run(p, device);
 }
 
-std::optional<Diverged> ConvRbm::train(const Rows& rows, const int64_t* order, int64_t count, const ConvOptions& o,
-                                       const std::function<bool(int64_t)>& tick) {
-    const int64_t positions = shape.positions(), K = shape.filters;
-    const int64_t most = std::max(std::min(o.batch_size, count), o.persistent ? chain_count() : 0);
-    const bool bernoulli = visible == Unit::bernoulli, whole_rows = block_ == shape.width;
-    std::optional<Visibles> data, from_data;  // made anew for the last mini-batch, which may be smaller
-    const Array mean = array(most * units()), bits = words(most * hidden_words(), device);
-    const Array gw = array(filters.size()), gh = array(K), gv = array(shape.channels), mean_h = array(K);
-    const Array columns = array(shape.width * shape.channels), unused = array(K);
-    const Array flags = words(3, device);
-    Array uploaded;  // the order, as 64-bit numbers
-    const int64_t* on_device = order;
-    bool zero_ones = false;  // on a GPU: whether all rows are of 0 and 1; on the CPU every mini-batch is looked at
-    if (device.is_gpu()) {
-        uploaded = Array(DType::f64, count, device);
-        copy_memory(device, uploaded.data(), {}, order, uploaded.bytes());
-        on_device = uploaded.as<int64_t>();
-        zero_ones = bernoulli && pack(rows.data, rows.count, words(rows.count * visible_words(), device), false);
+// One call of ConvRbm::train: its buffers, and the parts of an update in their order.
+class ConvRbm::Training {
+  public:
+    // zero_one: on a GPU, whether all rows are of 0 and 1; on the CPU every mini-batch is looked at.
+    Training(ConvRbm& r, const ConvOptions& o, const Rows& rows, bool zero_one, int64_t max_batch)
+        : r(r),
+          o(o),
+          rows(rows),
+          zero_one(zero_one),
+          positions(r.shape.positions()),
+          K(r.shape.filters),
+          most(std::max(max_batch, o.persistent ? r.chain_count() : 0)),
+          mean(r.array(most * r.units())),
+          gw(r.array(r.filters.size())),
+          gh(r.array(K)),
+          gv(r.array(r.shape.channels)),
+          mean_h(r.array(K)),
+          columns(r.array(r.shape.width * r.shape.channels)),
+          unused(r.array(K)),
+          bits(words(most * r.hidden_words(), r.device)),
+          guard({"weights", "visible biases", "hidden biases"}, r.device) {}
+
+    bool update(const Batch& given, const std::function<bool()>&) {
+        n = given.count;
+        clock = given.clock;
+        take_data(given.on_device);
+        Visibles& model = o.persistent ? *r.chains_ : *from_data;
+        data_part();
+        model_part(model);
+        by_visible_biases(model);
+        by_hidden_biases();
+        make_step();
+        count();
+        return true;
     }
 
-    for (int64_t first = 0, batch = 0; first < count; first += o.batch_size, ++batch) {
-        const int64_t n = std::min(o.batch_size, count - first);
-        if (!data || n != data->count) data.emplace(*this, n);
-        data->take(rows, on_device + first);
-        if (device.is_gpu())
-            data->pack(zero_ones);
+    // What the CPU remembers of an update.
+    void count() { r.step += uint64_t(o.k); }
+    const char* diverged(bool last) { return guard.found(last); }
+
+  private:
+    template <class P>
+    void run(const P& p) {
+        unsupfast::run(p, r.device);
+    }
+    Draw draw(uint32_t stream, int k) const { return clock.draw(r.seed, r.step + uint64_t(k), stream); }
+
+    void take_data(const int64_t* order) {
+        if (!data || n != data->count) data.emplace(r, n);
+        data->take(rows, order);
+        if (r.device.is_gpu())
+            data->pack(zero_one);
         else
             data->look();
-        if (!o.persistent && (!from_data || n != from_data->count)) from_data.emplace(*this, n);
-        Visibles& model = o.persistent ? *chains_ : *from_data;
+        if (!o.persistent && (!from_data || n != from_data->count)) from_data.emplace(r, n);
+    }
 
-        const auto at = [&](uint32_t stream, uint64_t s) { return Draw{seed, uint32_t(s), stream, 0}; };
-        const auto gradient = [&](const Visibles& v, double sign, double beta) {
-            run(FilterGradient{v.count * positions, K, shape.taps(), v.left(), mean.data(),
-                               sign / double(v.count * positions), beta, gw.data(), gh.data(), dtype, format},
-                device);
-        };
-        hidden_step(*data, hidden_bias.data(), 1, -1,
-                    {mean.data(), nullptr, o.persistent ? nullptr : bits.as<uint32_t>()}, at(kPositive, step));
+    void hidden_step(const Visibles& v, const Step& out, const Draw& d) {
+        r.hidden_step(v, r.hidden_bias.data(), 1, -1, out, d);
+    }
+    void add_gradient(const Visibles& v, double sign, double beta) {
+        run(FilterGradient{v.count * positions, K, r.shape.taps(), v.left(), mean.data(),
+                           sign / double(v.count * positions), beta, gw.data(), gh.data(), r.dtype, r.format});
+    }
+
+    void data_part() {
+        hidden_step(*data, {mean.data(), nullptr, o.persistent ? nullptr : bits.as<uint32_t>()}, draw(kPositive, 0));
         if (o.l2 > 0) {  // the gradient begins with the decay
-            copy_memory(device, gw.data(), device, filters.data(), gw.bytes());
-            clear_memory(device, gh.data(), gh.bytes());
+            copy(gw, r.filters);
+            gh.zero();
         }
-        gradient(*data, 1, -o.l2);
-        copy_memory(device, mean_h.data(), device, gh.data(), gh.bytes());
-        const double keep = step == 0 ? 0 : kFilterDecay;
+        add_gradient(*data, 1, -o.l2);
+        copy(mean_h, gh);
+    }
 
-        const auto draw_hidden = [&](const Step& out) {
-            hidden_step(model, hidden_bias.data(), 1, -1, out, at(kHidden, step));
-        };
-        if (o.persistent) draw_hidden({nullptr, nullptr, bits.as<uint32_t>()});
-        for (int s = 0; s < o.k; ++s) {
-            const bool to_bits = bernoulli && whole_rows, last = s + 1 == o.k;
-            visible_step(shape.turned_maps(nullptr, bits.as<uint32_t>(), block_), model.count, pixel_bias_.data(), 1,
-                         nullptr, to_bits ? nullptr : model.values.data(),
-                         to_bits ? model.bits.as<uint32_t>() : nullptr, at(kVisible, step));
+    void model_part(Visibles& model) {
+        const bool bernoulli = r.visible == Unit::bernoulli, to_bits = bernoulli && r.block_ == r.shape.width;
+        if (o.persistent) hidden_step(model, {nullptr, nullptr, bits.as<uint32_t>()}, draw(kHidden, 0));
+        for (int k = 0; k < o.k; ++k) {
+            const bool last = k + 1 == o.k;
+            r.visible_step(r.shape.turned_maps(nullptr, bits.as<uint32_t>(), r.block_), model.count,
+                           r.pixel_bias_.data(), 1, nullptr, to_bits ? nullptr : model.values.data(),
+                           to_bits ? model.bits.as<uint32_t>() : nullptr, draw(kVisible, k));
             if (to_bits)
                 model.binary = true;
             else
                 model.pack(bernoulli);
-            ++step;
-            draw_hidden({last ? mean.data() : nullptr, nullptr, last ? nullptr : bits.as<uint32_t>()});
+            hidden_step(model, {last ? mean.data() : nullptr, nullptr, last ? nullptr : bits.as<uint32_t>()},
+                        draw(kHidden, k + 1));
         }
-        gradient(model, -1, 1);
+        add_gradient(model, -1, 1);
+    }
 
-        // by visible biases: columns of the data less those of the model, which may be other in number
+    // Columns of the data less those of the model, which may be other in number.
+    void by_visible_biases(const Visibles& model) {
         model.sum_rows(0, columns);
         data->sum_rows(-double(n) / double(model.count), columns);
-        run(Reduce{Reduction::sum, 1, shape.width, shape.channels, columns.data(), 1 / double(n * positions), gv.data(),
-                   dtype},
-            device);
-        ContrastGradient c{};  // of hidden biases alone: the sliding mean, and the push towards its target
+        run(Reduce{Reduction::sum, 1, r.shape.width, r.shape.channels, columns.data(), 1 / double(n * positions),
+                   gv.data(), r.dtype});
+    }
+
+    // The sliding mean, and the push towards its target.
+    void by_hidden_biases() {
+        ContrastGradient c{};
         c.hiddens = K;
         c.dh = gh.data();
         c.hidden_mean = mean_h.data();
-        c.hidden_offset = activity.data();
+        c.hidden_offset = r.activity.data();
         c.rank_right = unused.data();
         c.total = 1;
-        c.decay = keep;
+        c.decay = r.step == 0 ? 0 : kFilterDecay;
         c.target = o.sparsity_target;
         c.cost = o.sparsity_cost;
-        c.dtype = dtype;
-        run(c, device);
-
-        constexpr double kNone = std::numeric_limits<double>::infinity();
-        int32_t* flag = flags.as<int32_t>();
-        MomentumStep p{};
-        p.slices[0] = {gw.size(), filters.data(), velocity.data(), gw.data(), -kNone, kNone, flag};
-        p.slices[1] = {gv.size(), visible_bias.data(), visible_velocity.data(), gv.data(), -kNone, kNone, flag + 1};
-        p.slices[2] = {K, hidden_bias.data(), hidden_velocity.data(), gh.data(), -kNone, kNone, flag + 2};
-        p.count = 3;
-        p.rate = o.learning_rate;
-        p.momentum = o.momentum;
-        p.dtype = dtype;
-        run(p, device);
-        refresh();
-        if (!device.is_gpu() || (batch + 1) % kLook == 0 || first + n == count) {
-            static constexpr const char* kNames[] = {"weights", "visible biases", "hidden biases"};
-            int32_t found[3];
-            copy_memory({}, found, device, flags.data(), sizeof found);
-            for (int t = 0; t < 3; ++t)
-                if (found[t]) return Diverged{batch, kNames[t]};
-        }
-        if (!tick(first + n)) break;
+        c.dtype = r.dtype;
+        run(c);
     }
-    return std::nullopt;
+
+    void make_step() {
+        MomentumStep m{};
+        const auto add = [&](const Array& parameter, const Array& velocity, const Array& by) {
+            m.slices[m.count] = {by.size(), parameter.data(), velocity.data(),    by.data(),
+                                 -kNoBound, kNoBound,         guard.flag(m.count)};
+            ++m.count;
+        };
+        add(r.filters, r.velocity, gw);
+        add(r.visible_bias, r.visible_velocity, gv);
+        add(r.hidden_bias, r.hidden_velocity, gh);
+        m.rate = o.learning_rate;
+        m.momentum = o.momentum;
+        m.dtype = r.dtype;
+        run(m);
+        r.refresh();
+    }
+
+    void copy(const Array& to, const Array& from) {
+        copy_memory(r.device, to.data(), r.device, from.data(), to.bytes());
+    }
+
+    ConvRbm& r;
+    const ConvOptions& o;
+    const Rows rows;
+    const bool zero_one;
+    const int64_t positions, K, most;
+    const Array mean;  // of hidden units
+    Array gw, gh, gv, mean_h, columns, unused, bits;
+    Guard guard;
+    std::optional<Visibles> data, from_data;  // made anew for the last mini-batch, which may be smaller
+    int64_t n = 0;                            // rows of data
+    Clock clock;
+};
+
+std::optional<Diverged> ConvRbm::train(const Rows& rows, const int64_t* order, int64_t count, const ConvOptions& o,
+                                       const std::function<bool(int64_t)>& tick) {
+    const bool zero_one = device.is_gpu() && visible == Unit::bernoulli &&
+                          pack(rows.data, rows.count, words(rows.count * visible_words(), device), false);
+    Training training(*this, o, rows, zero_one, std::min(o.batch_size, count));
+    return Programme(order, count, o.batch_size, o.k, device).run(training, tick);
 }
 
 void ConvRbm::hidden_given_visible(const void* values, int64_t count, void* mean, void* pooled, void* sample,

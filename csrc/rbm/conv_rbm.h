@@ -70,6 +70,7 @@ class ConvRbm {
   private:
     struct Visibles;
     struct Step;  // what a half-step of hidden units leaves behind
+    class Training;
     void hidden_step(const Visibles& v, const void* bias, double scale, double ratio, const Step& out,
                      const Draw& draw) const;
     void visible_step(const Left& h, int64_t count, const void* bias, double scale, void* mean, void* sample,

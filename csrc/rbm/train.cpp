@@ -9,6 +9,7 @@
 #include "kernels/layout/op.h"
 #include "kernels/optim/op.h"
 #include "rbm/minibatch.h"
+#include "rbm/programme.h"
 #include "rbm/rbm.h"
 #include "rbm/step.h"
 #include "rbm/update.h"
@@ -25,9 +26,11 @@ constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned sh
 template <class T>
 class Training {
   public:
-    Training(Rbm& r, const TrainOptions& o, int64_t max_batch, const int64_t* label)
+    Training(Rbm& r, const TrainOptions& o, const Rows& rows, const T* weight, const int64_t* label, int64_t max_batch)
         : r(r),
           o(o),
+          rows(rows),
+          weight(weight),
           label(label),
           V(r.visibles),
           H(r.hiddens),
@@ -59,22 +62,16 @@ class Training {
         }
     }
 
-    // Draws are named by a number in the GPU's memory from now on, which stands at `at` for the present step; null: by
-    // the step itself.
-    void name_draws_by(const uint32_t* clock_, uint32_t at) {
-        clock = clock_;
-        clock_stands = at;
-    }
-
-    // The mini-batch of `count` rows at `order`, which is on_device too. False: stopped, nothing learned.
-    bool update(const Rows& rows, const int64_t* order, const int64_t* on_device, int64_t count, const T* weight,
-                const std::function<bool()>& go_on) {
-        B = count;
+    // False: stopped, nothing learned.
+    bool update(const Batch& given, const std::function<bool()>& go_on) {
+        B = given.count;
         C = o.persistent ? model_rows : B;
         M = B + K;
-        if (!(K ? weigh_classes(order, weight) : row_weights.set(order, weight, B, C, o)))
+        clock = given.clock;
+        const int64_t* order = given.order;
+        if (!(K ? weigh_classes(order) : row_weights.set(order, weight, B, C, o)))
             return true;  // a batch of zero weight teaches nothing
-        batch.gather(rows, on_device, B);
+        batch.gather(rows, given.on_device, B);
         r.sum_counts(rows, order, B, totals);
         if (!(K ? class_rows() : data_rows()) || !(C == 0 || model_rows_by_gibbs(go_on))) return false;
         batch.finish(C);
@@ -83,11 +80,16 @@ class Training {
                                  r.dtype});
         bias_gradients();
         weights_and_step();
-        r.step += uint64_t(o.k) + 1;
+        r.refresh(guard.flag(0));
+        count();
         return true;
     }
 
-    void refresh() { r.refresh(guard.flag(0)); }
+    // What the CPU remembers of an update.
+    void count() {
+        r.step += uint64_t(o.k) + 1;
+        ++r.updates;
+    }
     const char* diverged(bool last) { return guard.found(last); }
 
   private:
@@ -99,7 +101,7 @@ class Training {
 
     // Draws of a purpose; false if there are none left to give.
     bool draw(Stream stream, int k, int64_t n, Draw& d) {
-        d = Draw{r.seed, uint32_t(r.step + uint64_t(k)) - clock_stands, stream, 0, nullptr, clock};
+        d = clock.draw(r.seed, r.step + uint64_t(k), stream);
         return !o.uniforms || (d.given = o.uniforms(n));
     }
 
@@ -119,7 +121,7 @@ class Training {
 
     // What rows weigh where they have labels. Activities hold that already; a row of a class, which comes after those
     // of the data, is no row of the biases'.
-    bool weigh_classes(const int64_t* order, const T* weight) {
+    bool weigh_classes(const int64_t* order) {
         std::vector<T> by_generative(size_t(B + K + C)), by_discriminative(size_t(B), T(0));
         std::vector<int64_t> known(size_t(B), -1);
         T modelled = 0;
@@ -237,8 +239,8 @@ class Training {
             p.seed = r.seed;
             p.near_stream = kHidden;
             p.far_stream = kVisible;
-            p.first_step = uint32_t(r.step + 1) - clock_stands;
-            p.clock = clock;
+            p.first_step = clock.draw(r.seed, r.step + 1, kHidden).step;
+            p.clock = clock.number;
             run(p);
             return go_on();
         }
@@ -316,7 +318,6 @@ class Training {
                 if (*part) sum += squared_norm(*part);
             factor = std::min(1.0, o.clip_norm / std::sqrt(sum));
         }
-        ++r.updates;
         if (staged)
             step({{&r.weights_, &dw, 0, 0, dw.size(), -kNoBound, kNoBound, guard.flag(0)}}, r.velocity, r.second,
                  factor);
@@ -367,8 +368,8 @@ class Training {
             return run(m);
         }
         // Kingma and Ba, ICLR 2015; the rule steps down, so the rate is negative
-        const double c1 = 1 - std::pow(o.momentum, double(r.updates));
-        const double c2 = 1 - std::pow(o.second_decay, double(r.updates));
+        const double c1 = 1 - std::pow(o.momentum, double(r.updates + 1));
+        const double c2 = 1 - std::pow(o.second_decay, double(r.updates + 1));
         for (const Part& p : parts) {
             const Slice slice{p.n,
                               p.parameter->template as<T>() + p.first,
@@ -411,6 +412,8 @@ class Training {
 
     Rbm& r;
     const TrainOptions& o;
+    const Rows rows;
+    const T* weight;                            // of the rows of data; null: they weigh the same
     const int64_t* label;                       // of the rows of data; null: they have none
     const int64_t V, H, K, levels, model_rows;  // K: classes
     const bool counts, staged;
@@ -428,91 +431,22 @@ class Training {
     bool scored = false;          // whether a row of the batch needs scores
     Array dw, before;             // where the gradient by the weights is staged
     int64_t B = 0, C = 0, M = 0;  // rows of data and of the model, and where the latter begin
-    const uint32_t* clock = nullptr;
-    uint32_t clock_stands = 0;
-};
-
-// The mini-batches of one call on a GPU, told to it beforehand: a row each of a step's number and the batch's rows, of
-// which the present one is copied to where a recorded update looks for it.
-class Programme {
-  public:
-    Programme(const int64_t* order, int64_t count, const TrainOptions& o, Device device)
-        : width_(o.batch_size + 1), device_(device) {
-        const int64_t batches = count / o.batch_size;
-        std::vector<int64_t> table(size_t(batches * width_));
-        for (int64_t b = 0; b < batches; ++b) {
-            table[size_t(b * width_)] = b * (o.k + 1);
-            std::copy_n(order + b * o.batch_size, o.batch_size, table.begin() + b * width_ + 1);
-        }
-        table_ = Array(DType::f64, batches * width_, device);
-        now_ = Array(DType::f64, width_, device);
-        copy_memory(device, table_.data(), {}, table.data(), table_.bytes());
-    }
-    void turn_to(int64_t batch) {
-        copy_memory(device_, now_.data(), device_, table_.as<int64_t>() + batch * width_, now_.bytes());
-    }
-    const uint32_t* clock() const { return now_.as<uint32_t>(); }  // the low word of the first number
-    const int64_t* order() const { return now_.as<int64_t>() + 1; }
-
-  private:
-    int64_t width_;
-    Device device_;
-    Array table_, now_;  // 64-bit numbers
+    Clock clock;
 };
 
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                    const int64_t* label, const TrainOptions& o,
                                    const std::function<bool(int64_t)>& tick) {
-    return by_dtype(dtype, [&]<class T>(T) -> std::optional<Diverged> {
-        Training<T> training(*this, o, std::min(o.batch_size, std::max<int64_t>(count, 1)), label);
-        if (o.fast_rate > 0) prepare_fast();
-        const auto stopped = [&](int64_t first) -> std::optional<Diverged> {
-            const char* tensor = training.diverged(std::min(first + o.batch_size, count) == count);
-            return tensor ? std::optional(Diverged{first / o.batch_size, tensor}) : std::nullopt;
-        };
-        Array uploaded;  // the order, as 64-bit numbers
+    if (device.is_gpu() && (o.uniforms || !o.temperatures.empty()))
+        throw std::invalid_argument("parallel tempering and given random numbers need device='cpu'");
+    return by_dtype(dtype, [&]<class T>(T) {
         Rows data = rows;
-        const int64_t* on_device = order;
-        std::optional<Programme> programme;
-        std::optional<cuda::Graph> graph;
-        if (device.is_gpu()) {
-            if (o.uniforms || !o.temperatures.empty())
-                throw std::invalid_argument("parallel tempering and given random numbers need device='cpu'");
-            uploaded = Array(DType::f64, count, device);
-            upload(uploaded, order);
-            on_device = uploaded.as<int64_t>();
-            data.zero_one = visible.binary() && zero_one(rows);
-            // updates that are all alike, and never ask the GPU for a number, are recorded once
-            if (cuda::can_record() && !weight && !label && !o.adam && o.clip_norm == 0 && count >= 4 * o.batch_size)
-                programme.emplace(order, count, o, device);
-        }
-        const uint64_t begun = step;
-        for (int64_t first = 0; first < count; first += o.batch_size) {
-            const int64_t B = std::min(o.batch_size, count - first);
-            const auto go_on = [&] { return tick(first); };
-            if (programme && first > 0 && B == o.batch_size) {  // the first made all that is made once
-                programme->turn_to(first / B);
-                if (!graph) {
-                    graph.emplace(device.gpu);
-                    training.name_draws_by(programme->clock(), uint32_t(step - begun));
-                    training.update(data, order + first, programme->order(), B, nullptr, [] { return true; });
-                    training.refresh();
-                    training.name_draws_by(nullptr, 0);
-                    graph->finish();
-                } else {
-                    step += uint64_t(o.k) + 1;
-                    ++updates;
-                }
-                graph->replay();
-            } else {
-                if (!training.update(data, order + first, on_device + first, B, static_cast<const T*>(weight), go_on))
-                    break;
-                training.refresh();
-            }
-            if (auto diverged = stopped(first)) return diverged;
-            if (!tick(first + B)) break;
-        }
-        return std::nullopt;
+        data.zero_one = device.is_gpu() && visible.binary() && zero_one(rows);
+        Training<T> training(*this, o, data, static_cast<const T*>(weight), label,
+                             std::min(o.batch_size, std::max<int64_t>(count, 1)));
+        if (o.fast_rate > 0) prepare_fast();
+        const bool alike = !weight && !label && !o.adam && o.clip_norm == 0;
+        return Programme(order, count, o.batch_size, alike ? o.k + 1 : 0, device).run(training, tick);
     });
 }
 
