@@ -410,6 +410,8 @@ class DBN(Saved, DBNLayers):
     ):
         """Fine-tune all layers as a generative model, by contrastive wake-sleep [1]_.
 
+        On the ``device`` and in the floating-point type of the machines.
+
         Below the top, the weights of recognition and of generation are untied. Up: states drawn by
         recognition train the generative weights to predict the layer below. At the top: ``k``
         Gibbs steps, and the update of contrastive divergence; labels are drawn as one softmax.
