@@ -665,7 +665,7 @@ def column_sum_cases():
         yield column_sum_case(1000, 300, weighted=weighted, large=True)
 
 
-# -- PackBits and TurnBits: exact.
+# -- PackBits, UnpackBits and TurnBits: exact.
 
 
 def pack_bits_case(rows, cols, count):
@@ -680,6 +680,19 @@ def pack_bits_case(rows, cols, count):
         return {"bits": (inputs["x"][inputs["order"]], 0)}
 
     return Case("PackBits", f"{count}-of-{rows}x{cols}", make, run, reference, PRECISIONS[:2])
+
+
+def unpack_bits_case(rows, cols):
+    def make(rng, dtype):
+        return {"x": rng.random((rows, cols)) < 0.4, "like": np.zeros(1, dtype)}
+
+    def run(inputs, precision):
+        return {"values": _core.unpack_bits(**inputs)}
+
+    def reference(inputs, precision):
+        return {"values": (inputs["x"].astype(np.float64), 0)}
+
+    return Case("UnpackBits", f"{rows}x{cols}", make, run, reference, PRECISIONS[:2])
 
 
 def turn_bits_case(rows, cols):
@@ -699,6 +712,7 @@ def bit_cases():
     for rows in (0, 1, 31, 32, 33, 65):
         for cols in (0, 1, 8, 31, 32, 33, 100):
             yield pack_bits_case(rows, cols, 40)
+            yield unpack_bits_case(rows, cols)
             yield turn_bits_case(rows, cols)
 
 

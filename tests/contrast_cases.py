@@ -1,7 +1,7 @@
-"""Cases of csrc/kernels/contrast: what a contrastive update does beside its products."""
+"""Cases of csrc/kernels/contrast and csrc/kernels/exchange: an update beside its products."""
 
 import numpy as np
-from cases import Case, roundoff, sum_bound
+from cases import Case, roundoff, sum_bound, uniforms
 
 from unsupfast import _core
 
@@ -181,7 +181,43 @@ def selective_case(rows, n, target, cost, ties=False):
     return Case("SelectiveTargets", name, make, run, reference, EXACT)
 
 
+def exchange_case(levels, chains, n, first):
+    seed, step = 12345678901, 7
+
+    def make(rng, dtype):
+        rows = levels * chains
+        return {
+            "states": rng.random((rows, n)) < 0.5,
+            "beside": rng.standard_normal((rows, 2 * n + 1)).astype(dtype),
+            "log_ratio": rng.standard_normal(rows),
+        }
+
+    def run(inputs, _):
+        drawn = _core.exchange_states(**inputs, levels=levels, first=first, seed=seed, step=step)
+        return dict(zip(("states", "beside", "tally"), drawn, strict=True))
+
+    def reference(inputs, _):
+        ratio = inputs["log_ratio"].reshape(levels, chains)
+        u = uniforms(chains, levels, seed, step, 0).T
+        order, tally = np.arange(levels * chains).reshape(levels, chains), np.zeros((levels, 2))
+        for t in range(first, levels - 1, 2):
+            accepted = u[t] < np.exp(ratio[t] - ratio[t + 1])
+            order[t : t + 2, accepted] = order[t : t + 2, accepted][::-1]
+            tally[t] = accepted.sum(), chains
+        order = order.ravel()
+        return {
+            "states": (inputs["states"][order].astype(np.float64), 0),
+            "beside": (inputs["beside"][order].astype(np.float64), 0),
+            "tally": (tally, 0),
+        }
+
+    return Case("ExchangeStates", f"{levels}x{chains}x{n}-{first}", make, run, reference, EXACT)
+
+
 def contrast_cases():
+    for levels, chains, n in ((1, 3, 5), (2, 1, 1), (3, 5, 33), (4, 7, 64), (9, 40, 100)):
+        yield exchange_case(levels, chains, n, 0)
+        yield exchange_case(levels, chains, n, 1)
     for rows, n in ((1, 1), (0, 5), (1, 33), (17, 1), (15, 16), (33, 65), (130, 300)):
         yield selective_case(rows, n, 0.1, 0.25)
         yield selective_case(rows, n, 0.5, 1.0, ties=True)

@@ -46,8 +46,8 @@ OPS = sorted(_core.catalogue())
 # Of the CPU's kernels these have the plain loops alone: they are nothing beside the products around
 # them, or are made of other operations.
 PLAIN = {
-    "ClassShares", "ContrastGradient", "GibbsChain", "MomentumStep", "ShapeGradient", "Tally",
-    "Variances", "WeighAnnealed",
+    "ClassShares", "ContrastGradient", "ExchangeStates", "GibbsChain", "MomentumStep",
+    "ShapeGradient", "Tally", "UnpackBits", "Variances", "WeighAnnealed",
 }  # fmt: skip
 
 

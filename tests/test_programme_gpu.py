@@ -61,6 +61,8 @@ def both(monkeypatch, made, X, **options):
         {"method": "cd", "selectivity_target": 0.1, "selectivity_cost": 0.1},
         {"method": "fpcd", "precision": "bfloat16"},
         {"method": "pcd", "precision": "int16"},
+        {"method": "pt", "n_temperatures": 3},
+        {"method": "pt", "n_temperatures": 4, "k": 2, "precision": "int16"},
         {"method": "cd", "visible": PLAIN, "learning_rate": 1e-3},
         {"method": "cd", "hidden": units.Softmax(4)},
     ],

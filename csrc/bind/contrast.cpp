@@ -1,6 +1,7 @@
 // The small operations of a contrastive update, for tests.
 #include "bind/bits.h"
 #include "kernels/contrast/op.h"
+#include "kernels/exchange/op.h"
 #include "registry.h"
 
 namespace unsupfast::bind {
@@ -142,6 +143,34 @@ AnyArray weigh_annealed(const AnyArray& states, const AnyArray& log_z, const Any
     return log_weight;
 }
 
+py::tuple exchange_states(const AnyArray& states, const AnyArray& beside, const AnyArray& log_ratio, int64_t levels,
+                          int64_t first, uint64_t seed, uint32_t step) {
+    const DType dtype = dtype_of(beside, "beside");
+    const Device device = beside.device();
+    check(levels > 0 && (first == 0 || first == 1), "levels and first are no pairs of temperatures");
+    check(states.ndim() == 2 && is_boolean(states) && states.device() == device && states.shape(0) % levels == 0,
+          "states has shape " + shape_of(states));
+    const int64_t rows = states.shape(0), n = states.shape(1);
+    contiguous(beside, "beside", dtype, {rows, -1}, device);
+    const Bits bits = packed_bits(states);
+    AnyArray moved = new_array(dtype, {rows, beside.shape(1)}, device),
+             tally = new_array(DType::f64, {2 * levels}, device);
+    copy_memory(device, moved.mutable_data(), device, beside.data(), beside.nbytes());
+    tally.clear();
+    ExchangeStates p{levels,
+                     rows / levels,
+                     first,
+                     static_cast<const double*>(contiguous(log_ratio, "log_ratio", DType::f64, {rows}, device).data()),
+                     {bits.data(), static_cast<uint32_t*>(moved.mutable_data())},
+                     {bit_words(n), beside.shape(1) * element_size(dtype) / 4},
+                     static_cast<int64_t*>(tally.mutable_data()),
+                     Draw{seed, step}};
+    run(p, device);
+    py::array_t<int64_t> counted({levels, int64_t(2)});
+    copy_memory({}, counted.mutable_data(), device, tally.data(), tally.nbytes());
+    return py::make_tuple(unpacked_bits(bits, rows, n), moved, counted);
+}
+
 }  // namespace
 
 void bind_contrast(py::module_& m) {
@@ -160,6 +189,10 @@ void bind_contrast(py::module_& m) {
           "By gaps and asymmetries of double rectified units.");
     m.def("weigh_annealed", &weigh_annealed, "states"_a, "log_z"_a, "shift"_a, "sign"_a, "factor"_a,
           "One step's part of the log weights of annealed importance sampling.");
+    m.def("exchange_states", &exchange_states, "states"_a, "beside"_a, "log_ratio"_a, "levels"_a, "first"_a, "seed"_a,
+          "step"_a,
+          "Replica exchange of Boolean states, and of rows beside them: both, and the exchanges made and tried of each "
+          "pair of temperatures.");
 }
 
 }  // namespace unsupfast::bind

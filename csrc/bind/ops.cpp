@@ -361,6 +361,15 @@ py::array pack_bits(const AnyArray& x, const AnyArray& order) {
     return unpacked_bits(bits, count, cols);
 }
 
+AnyArray unpack_bits(const AnyArray& x, const AnyArray& like) {
+    check(x.ndim() == 2 && is_boolean(x), "x has shape " + shape_of(x) + "; expected a Boolean matrix");
+    const DType dtype = dtype_of(like, "like");
+    const Bits bits = packed_bits(x);
+    AnyArray out = new_array(dtype, {x.shape(0), x.shape(1)}, x.device());
+    run(UnpackBits{x.shape(0), x.shape(1), bits.data(), out.mutable_data(), dtype}, x.device());
+    return out;
+}
+
 py::array turn_bits(const AnyArray& x) {
     check(x.ndim() == 2 && is_boolean(x), "x has shape " + shape_of(x) + "; expected a Boolean matrix");
     const int64_t rows = x.shape(0), cols = x.shape(1);
@@ -451,6 +460,7 @@ void bind_ops(py::module_& m) {
           "momentum"_a = 0.0, "l2"_a = 0.0, "l1"_a = 0.0, "precision"_a = "float32",
           "One contrastive weight update: weights, velocity and row_dot.");
     m.def("pack_bits", &pack_bits, "x"_a, "order"_a, "Rows of zeros and ones as bits, seen as Booleans.");
+    m.def("unpack_bits", &unpack_bits, "x"_a, "like"_a, "A Boolean matrix, made into bits, as values of like's type.");
     m.def("turn_bits", &turn_bits, "x"_a, "The transpose of a Boolean matrix, made from bits.");
     m.def("column_sum", &column_sum, "x"_a, "weight"_a = py::none(), "Weighted sum of the rows of x.");
     m.def("uniforms", &uniforms, "rows"_a, "cols"_a, "seed"_a, "step"_a = 0, "stream"_a = 0, "first_row"_a = 0,

@@ -232,7 +232,7 @@ void bind_rbm(py::module_& m) {
                 py::gil_scoped_release release;
                 const RowsThere there(r, rows);
                 Array totals;
-                r.sum_counts(rows.rows, nullptr, rows.rows.count, totals);
+                r.sum_counts(there.rows().left(), rows.rows.count, totals);
                 if (field)
                     r.hidden_fields(there.rows().left(), rows.rows.count, p, totals.data());
                 else
@@ -249,9 +249,11 @@ void bind_rbm(py::module_& m) {
             "visible_given_hidden",
             [](Rbm& r, const AnyArray& h, const std::string& what, uint64_t seed, const py::object& totals) {
                 contiguous(h, "H", r.dtype, {-1, r.hiddens});
-                const void* counts = nullptr;
-                if (!totals.is_none())
-                    counts = contiguous(totals.cast<AnyArray>(), "totals", r.dtype, {h.shape(0)}).data();
+                Array counts;
+                if (!totals.is_none()) {
+                    counts = Array(r.dtype, h.shape(0), r.device);
+                    copy_into(counts, totals.cast<AnyArray>(), "totals", r.dtype);
+                }
                 check(what == "mean" || what == "sample", "what is '" + what + "'");
                 AnyArray out = new_array(r.dtype, {h.shape(0), r.visibles});
                 const Array given(r.dtype, h.size(), r.device), result(r.dtype, out.size(), r.device);
@@ -262,7 +264,7 @@ void bind_rbm(py::module_& m) {
                 copy_memory(r.device, given.data(), {}, from, given.bytes());
                 r.visible_given_hidden(Left{given.data(), r.hiddens, 1}, count,
                                        {what == "mean" ? p : nullptr, what == "sample" ? p : nullptr}, Draw{seed},
-                                       counts);
+                                       counts.data());
                 copy_memory({}, to, r.device, p, result.bytes());
                 return out;
             },

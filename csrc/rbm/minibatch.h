@@ -73,14 +73,13 @@ class Minibatch {
     }
     // The model's states are rows of `states` from `first` on, drawn elsewhere.
     void set_model(const States& states, int64_t first, int64_t count) {
-        if (binary_units_) {
-            uint32_t* to = bits(count_);
-            std::copy_n(states.bits(first), count * words_, to);
-            if (form_ == Form::dense) unpack_bits(to, count, visibles_, dense_.as<T>() + count_ * visibles_, dtype_);
-        } else {
-            std::copy_n(static_cast<const T*>(states.values(first)), count * visibles_,
-                        dense_.as<T>() + count_ * visibles_);
+        T* values = dense_.as<T>() + count_ * visibles_;
+        if (!binary_units_) {
+            copy_memory(device_, values, device_, states.values(first), size_t(count * visibles_) * sizeof(T));
+            return;
         }
+        copy_memory(device_, bits(count_), device_, states.bits(first), size_t(count * words_) * sizeof(uint32_t));
+        if (form_ == Form::dense) run(UnpackBits{count, visibles_, bits(count_), values, dtype_}, device_);
     }
     Left model_states() const {
         return binary_units_ ? bit_rows(bits(count_), visibles_)

@@ -33,13 +33,14 @@ struct Batch {
 class Programme {
   public:
     // Rows `order` of data in mini-batches of batch_size. steps: of the machine's that an update takes, where updates
-    // are all alike and never ask the GPU for a number; else 0, and none is recorded.
-    Programme(const int64_t* order, int64_t count, int64_t batch_size, int64_t steps, Device device)
+    // are all alike and never ask the GPU for a number; else 0, and none is recorded. kinds: every how many updates.
+    Programme(const int64_t* order, int64_t count, int64_t batch_size, int64_t steps, Device device, int kinds = 1)
         : order_(order),
           count_(count),
           size_(std::min(batch_size, std::max<int64_t>(count, 1))),
           steps_(steps),
-          device_(device) {
+          device_(device),
+          graphs_(size_t(kinds)) {
         if (!device.is_gpu()) return;
         // a row each of a step's number and the mini-batch's rows
         std::vector<int64_t> table(size_t((count + size_ - 1) / size_ * width()));
@@ -55,12 +56,12 @@ class Programme {
     // `training` makes updates. Where it has something to do before one that can't be recorded, it has prepare().
     template <class Training>
     std::optional<Diverged> run(Training& training, const std::function<bool(int64_t)>& tick) {
-        std::optional<cuda::Graph> graph;
         for (int64_t first = 0, number = 0; first < count_; first += size_, ++number) {
             const int64_t *order = order_ + first, *told = table_ ? table_.as<int64_t>() + number * width() : nullptr;
             const Batch batch{order, told ? told + 1 : order, std::min(size_, count_ - first), {}};
             if constexpr (requires { training.prepare(batch); }) training.prepare(batch);
             if (now_ && first > 0 && batch.count == size_) {  // the first made all that is made once
+                std::optional<cuda::Graph>& graph = graphs_[size_t(number) % graphs_.size()];
                 copy_memory(device_, now_.data(), device_, told, now_.bytes());
                 if (graph) {
                     training.count();
@@ -87,6 +88,7 @@ class Programme {
     const int64_t* order_;
     const int64_t count_, size_, steps_;
     const Device device_;
+    std::vector<std::optional<cuda::Graph>> graphs_;  // of each kind of update
     Array table_, now_;  // 64-bit numbers: all rows, and the one under way where a recorded update looks for it
 };
 

@@ -15,9 +15,6 @@ Rbm::Rbm(Layer visible_, Layer hidden_, DType dtype_, DType format_, Device devi
       dtype(dtype_),
       format(format_),
       device(device_) {
-    if (device.is_gpu() && visible.has(Unit::multinomial))
-        throw std::invalid_argument(
-            "units that count (replicated softmax) do not train on a GPU yet: use device='cpu'");
     const bool shaped = visible.has(Unit::drelu) || hidden.has(Unit::drelu);
     const auto array = [&](int64_t n) { return Array(dtype, n, device); };
     visible_shape = array(2 * visibles);
@@ -31,10 +28,26 @@ Rbm::Rbm(Layer visible_, Layer hidden_, DType dtype_, DType format_, Device devi
     to_visible_ = Array(format, panel_elements(format, hiddens, visibles), device);
     visible_bias_ = array(visibles);
     hidden_bias_ = array(hiddens);
+    no_bias_ = array(std::max(visibles, hiddens));
     log_variance_ = array(visibles);
     precision_ = array(visibles);
     sigma_ = array(visibles);
+    if (visible.has(Unit::multinomial)) counted_ = panel_of_counts();
     derive_variances();
+}
+
+// A right operand with which the product of visible states is the sum of their counts.
+Array Rbm::panel_of_counts() const {
+    return by_dtype(dtype, [&]<class T>(T) {
+        std::vector<T> ones(static_cast<size_t>(visibles));
+        for (const Segment& s : visible.segments)
+            if (s.unit == Unit::multinomial) std::fill_n(ones.begin() + s.begin, s.size(), T(1));
+        const Array panel(dtype, panel_elements(dtype, visibles, 1));
+        run(PackPanels{visibles, 1, ones.data(), 1, 1, panel.data(), dtype, dtype});
+        Array there(dtype, panel.size(), device);
+        upload(there, panel.data());
+        return there;
+    });
 }
 
 void Rbm::derive_variances() {
@@ -79,26 +92,10 @@ bool Rbm::set_chains(const void* states, int64_t count) {
     return true;
 }
 
-void Rbm::sum_counts(const Rows& rows, const int64_t* order, int64_t count, Array& totals) const {
-    if (!visible.has(Unit::multinomial)) return;
-    totals.reserve(dtype, count);
-    by_dtype(dtype, [&]<class T>(T) {
-        const T* data = static_cast<const T*>(rows.data);
-        for (int64_t b = 0; b < count; ++b) {
-            const int64_t row = order ? order[b] : b;
-            T sum = 0;
-            for (const Segment& s : visible.segments) {
-                if (s.unit != Unit::multinomial) continue;
-                if (rows.indptr) {
-                    for (int64_t e = rows.indptr[row]; e < rows.indptr[row + 1]; ++e)
-                        if (rows.indices[e] >= s.begin && rows.indices[e] < s.end) sum += data[e];
-                } else {
-                    for (int64_t i = s.begin; i < s.end; ++i) sum += data[row * rows.row_stride + i];
-                }
-            }
-            totals.as<T>()[b] = sum;
-        }
-    });
+void Rbm::sum_counts(const Left& v, int64_t count, Array& totals) const {
+    if (!counted_) return;
+    totals.reserve(dtype, count, device);
+    run(Gemm{count, 1, visibles, v, counted_.data(), totals.data(), 1, 1, 0, dtype, dtype}, device);
 }
 
 // Whether values hold nothing but 0 and 1: on a GPU asked once, not batch by batch.
@@ -139,20 +136,26 @@ void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const voi
         run(p, device);
         return;
     }
+    fields_.reserve(dtype, p.m * p.n, device);
+    product(p, fields_.data());
+    by_segments(layer, p, fields_.data(), out, bias_weight, totals, shape);
+}
+
+void Rbm::product(HalfStep p, void* fields) {
+    p.unit = Unit::gaussian;  // whose mean is the field
+    p.bias = no_bias_.data();
+    p.scale = 1;
+    p.ratio = -1;
+    p.mean = fields;
+    run(p, device);
+}
+
+void Rbm::by_segments(const Layer& layer, const HalfStep& p, const void* fields, const Outputs& out,
+                      const void* bias_weight, const void* totals, const Array& shape) {
     const int64_t size = element_size(dtype);
-    fields_.reserve(dtype, p.m * p.n + p.n, device);
     const auto at = [&](const void* x, int64_t i) {
         return x ? static_cast<void*>(const_cast<char*>(static_cast<const char*>(x)) + i * size) : nullptr;
     };
-    void* zeros = at(fields_.data(), p.m * p.n);
-    clear_memory(device, zeros, size_t(p.n * size));
-    HalfStep product = p;
-    product.unit = Unit::gaussian;
-    product.bias = zeros;
-    product.scale = 1;
-    product.ratio = -1;
-    product.mean = fields_.data();
-    run(product, device);
     void* sample = out.sample;
     if (out.bits && !sample) {
         drawn_.reserve(dtype, p.m * p.n, device);
@@ -164,7 +167,7 @@ void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const voi
         c.n = s.size();
         c.unit = s.unit;
         c.group = s.group;
-        c.field = at(fields_.data(), s.begin);
+        c.field = at(fields, s.begin);
         c.field_stride = c.out_stride = p.n;
         c.bias = at(p.bias, s.begin);
         c.bias_weight = bias_weight;
@@ -187,7 +190,6 @@ void Rbm::run_step(const Layer& layer, HalfStep p, const Outputs& out, const voi
     if (out.bits) run(PackBits{p.m, p.n, sample, p.n, nullptr, out.bits, nullptr, dtype}, device);
 }
 
-// What a half-step to the hidden layer multiplies.
 HalfStep Rbm::hidden_product(const Left& v, int64_t count) const {
     HalfStep p{};
     p.m = count;
@@ -225,8 +227,7 @@ void Rbm::hidden_fields(const Left& v, int64_t count, void* fields, const void* 
     run_step(linear, p, {fields}, totals, nullptr, hidden_shape);
 }
 
-void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
-                       const Draw& draw, const void* totals, const void* field) {
+HalfStep Rbm::visible_product(const Left& h, int64_t count, Array& plain) const {
     HalfStep p{};
     p.m = count;
     p.n = visibles;
@@ -234,19 +235,27 @@ void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double sc
     p.states = h;
     p.weights = to_visible_.data();
     p.format = format;
-    Array plain;
     if (format == DType::i16 && !h.bits) {  // not on any path that has to be fast
         plain = Array(dtype, panel_elements(dtype, hiddens, visibles), device);
         run(TurnPanels{visibles, hiddens, weights_.data(), plain.data(), nullptr, nullptr, dtype, dtype}, device);
         p.weights = plain.data();
         p.format = dtype;
     }
-    p.bias = bias;
     p.sigma = sigma_.data();
+    p.scale = 1;
+    p.ratio = -1;
+    p.dtype = dtype;
+    return p;
+}
+
+void Rbm::visible_step(const Left& h, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
+                       const Draw& draw, const void* totals, const void* field) {
+    Array plain;
+    HalfStep p = visible_product(h, count, plain);
+    p.bias = bias;
     p.scale = scale;
     p.ratio = ratio;
     p.draw = draw;
-    p.dtype = dtype;
     p.field = field;
     run_step(visible, p, out, nullptr, totals, visible_shape);
 }
@@ -268,17 +277,10 @@ void Rbm::follow_offsets(const Array& made, const Array& turned, const Array& vi
 }
 
 void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype, Device of_bits) {
-    Array copy;
-    if (of_bits.is_gpu()) {
-        copy = words(count * bit_words(n), {});
-        copy_memory({}, copy.data(), of_bits, bits, size_t(count * bit_words(n)) * 4);
-        bits = copy.as<uint32_t>();
-    }
-    by_dtype(dtype, [&]<class T>(T) {
-        for (int64_t i = 0; i < count; ++i)
-            for (int64_t j = 0; j < n; ++j)
-                static_cast<T*>(values)[i * n + j] = T(bits[i * bit_words(n) + j / 32] >> j % 32 & 1u);
-    });
+    if (!of_bits.is_gpu()) return run(UnpackBits{count, n, bits, values, dtype});
+    const Array there(dtype, count * n, of_bits);
+    run(UnpackBits{count, n, bits, there.data(), dtype}, of_bits);
+    copy_memory({}, values, of_bits, there.data(), there.bytes());
 }
 
 }  // namespace unsupfast

@@ -133,7 +133,7 @@ class Rbm {
     // The total inputs of hidden units.
     void hidden_fields(const Left& v, int64_t count, void* fields, const void* totals = nullptr);
     // The sums of the counts of rows of visible states, into totals (count values); nothing without counts.
-    void sum_counts(const Rows& rows, const int64_t* order, int64_t count, Array& totals) const;
+    void sum_counts(const Left& v, int64_t count, Array& totals) const;
     bool zero_one(const Rows& rows) const;
 
     // `steps` alternations from v (count x visibles on the CPU, updated in place); clamp (bytes, same shape or null)
@@ -147,14 +147,7 @@ class Rbm {
     void anneal(void* v, int64_t count, const double* betas, int64_t n, const void* base_bias, double* log_weight,
                 uint64_t draw_seed, const std::function<bool(int64_t)>& tick);
 
-    // One sweep of tempered chains: `hidden` (blocks of rows, one a temperature) to visible states, exchanges
-    // between neighbouring temperatures, and hidden states again. mean (rows x hiddens of the last block) may be null.
-    void temper(States& hidden, States& visible, const TrainOptions& options, uint64_t sweep, void* mean,
-                const void* totals);
-
   private:
-    template <class T>
-    void temper_as(States&, States&, const TrainOptions&, uint64_t, void*, const void*);
     void prepare_fast();
     void exchange();  // the parameters with those that the model's chains are sampled with
     void add_fast();
@@ -163,6 +156,8 @@ class Rbm {
     template <class T>
     friend class Training;
     friend struct Gradient;
+    friend class Path;
+    friend class Tempering;
     friend class Dbm;
     template <class T>
     friend class DbmTraining;
@@ -171,7 +166,9 @@ class Rbm {
     // The half-steps at inverse temperature `scale`; ratio as in HalfStep.
     void hidden_step(const Left& v, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
                      const Draw& draw, const void* totals);
+    // What a half-step multiplies; plain: holds the weights where there is no other copy of them.
     HalfStep hidden_product(const Left& v, int64_t count) const;
+    HalfStep visible_product(const Left& h, int64_t count, Array& plain) const;
     // field: what comes in from elsewhere, as in HalfStep
     void visible_step(const Left& h, int64_t count, const void* bias, double scale, double ratio, const Outputs& out,
                       const Draw& draw, const void* totals, const void* field = nullptr);
@@ -184,16 +181,23 @@ class Rbm {
     void follow_offsets(const Array& made, const Array& turned, const Array& visible_bias, const Array& offset_shift);
     void run_step(const Layer& layer, HalfStep p, const Outputs& out, const void* bias_weight, const void* totals,
                   const Array& shape);
+    // Its two parts, for units that the fused kernel does not know: fields (p.m x p.n), which p's bias and scale are no
+    // part of, and the layer given those.
+    void product(HalfStep p, void* fields);
+    void by_segments(const Layer& layer, const HalfStep& p, const void* fields, const Outputs& out,
+                     const void* bias_weight, const void* totals, const Array& shape);
     // Alternations of binary layers in one kernel, near states in place: see GibbsChain.
     bool chain_pays(int64_t count, int64_t steps) const;
     GibbsChain visible_chain(const Array& bits, int64_t count) const;
     void derive_variances();
+    Array panel_of_counts() const;
     // A copy of values on the CPU, or of `from` on the device, in `to`.
     void upload(const Array& to, const void* from) const { copy_memory(device, to.data(), {}, from, to.bytes()); }
 
     Array weights_;                 // panels, visibles x hiddens, dtype: the master copy
     Array to_hidden_, to_visible_;  // panels of `format`; to_hidden_ only if format differs from dtype
-    Array visible_bias_, hidden_bias_, log_variance_, precision_, sigma_;
+    Array visible_bias_, hidden_bias_, no_bias_, log_variance_, precision_, sigma_;
+    Array counted_;  // a panel with ones where visible units count; empty where none do
     // What the model's chains are sampled with, where that is something else: weights with fast weights added.
     Array sampling_weights_, sampling_to_hidden_, sampling_to_visible_, sampling_visible_bias_, sampling_hidden_bias_;
     Array fields_, drawn_;  // of layers that the fused kernel does not know

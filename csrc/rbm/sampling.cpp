@@ -1,11 +1,9 @@
 // Long chains from given states: Gibbs sampling and annealing.
 #include <algorithm>
 
-#include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
 #include "rbm/clamp.h"
-#include "rbm/rbm.h"
-#include "rbm/step.h"
+#include "rbm/path.h"
 
 namespace unsupfast {
 namespace {
@@ -84,9 +82,9 @@ GibbsChain Rbm::visible_chain(const Array& bits, int64_t count) const {
 
 void Rbm::gibbs(void* states, int64_t count, int64_t steps, const uint8_t* clamp, void* mean, uint64_t draw_seed,
                 const std::function<bool(int64_t)>& tick) {
-    Array totals;
-    sum_counts({count, states, visibles}, nullptr, count, totals);
     VisibleChains v(*this, states, count, !clamp);
+    Array totals;
+    sum_counts(v.left(), count, totals);
     const Clamp clamped(*this, clamp, count * visibles, v.values());
     States h(hidden, count, dtype, device);
     const Array means(dtype, steps > 0 && mean ? count * visibles : 0, device);
@@ -123,23 +121,15 @@ void Rbm::gibbs(void* states, int64_t count, int64_t steps, const uint8_t* clamp
 
 void Rbm::anneal(void* v_on_cpu, int64_t count, const double* betas, int64_t n, const void* base_bias,
                  double* log_weight, uint64_t draw_seed, const std::function<bool(int64_t)>& tick) {
-    Array totals;
-    sum_counts({count, v_on_cpu, visibles}, nullptr, count, totals);
     VisibleChains v(*this, v_on_cpu, count);
+    Array totals;
+    sum_counts(v.left(), count, totals);
     States h(hidden, count, dtype, device);
     const auto array = [&](int64_t size) { return Array(dtype, size, device); };
     const Array log_z = array(count), at_hidden = array(hiddens), at_visible = array(visibles), part = array(visibles);
-    const Array base = array(visibles), shift = array(visibles), weights(DType::f64, count, device);
-    upload(base, base_bias);
+    const Array weights(DType::f64, count, device);
     copy_memory(device, weights.data(), {}, log_weight, weights.bytes());
-    // Gaussian visibles keep mean and variance along the path; the other biases are interpolated
-    for (const Segment& s : visible.segments)
-        if (s.unit == Unit::gaussian) {
-            const int64_t at = s.begin * element_size(dtype);
-            copy_memory(device, base.as<char>() + at, device, visible_bias_.as<char>() + at,
-                        size_t(s.size() * element_size(dtype)));
-        }
-    each(Elementary::sub, visibles, visible_bias_, base.data(), 0, shift.data());
+    const Path path(*this, base_bias);
     int64_t t = 1;
     bool go_on = true;
     if (v.binary() && chain_pays(count, n)) {
@@ -149,7 +139,7 @@ void Rbm::anneal(void* v_on_cpu, int64_t count, const double* betas, int64_t n, 
         p.seed = draw_seed;
         p.near_stream = kAnnealing + kVisible;
         p.far_stream = kAnnealing + kHidden;
-        p.base_bias = base.data();
+        p.base_bias = path.base().data();
         p.log_weight = weights.as<double>();
         for (; t < n && go_on; go_on = tick(t - 1)) {
             p.betas = on_device.as<double>() + t - 1;
@@ -171,12 +161,10 @@ void Rbm::anneal(void* v_on_cpu, int64_t count, const double* betas, int64_t n, 
         out.log_partition = log_z.data();
         hidden_step(v.left(), count, at_hidden.data(), scale, ratio, out,
                     {draw_seed, draw_step, kAnnealing + kHidden, 0}, totals.data());
-        run(WeighAnnealed{count, visibles, v.left(), log_z.data(), shift.data(), to > 0 ? 1. : -1.,
-                          visible.gaussian() ? 0 : to - from, weights.as<double>(), dtype},
-            device);
+        path.weigh(v.left(), count, from, to, to > 0 ? 1. : -1., log_z.data(), weights.as<double>());
         if (to > 0) {
             each(Elementary::mul, visibles, visible_bias_, nullptr, to, at_visible.data());
-            each(Elementary::mul, visibles, base, nullptr, 1 - to, part.data());
+            each(Elementary::mul, visibles, path.base(), nullptr, 1 - to, part.data());
             each(Elementary::add, visibles, at_visible, part.data(), 0, at_visible.data());
             visible_step(h.left(), count, at_visible.data(), to, -1, v.next(nullptr),
                          {draw_seed, draw_step, kAnnealing + kVisible, 0}, totals.data());

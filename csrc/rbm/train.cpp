@@ -12,6 +12,7 @@
 #include "rbm/programme.h"
 #include "rbm/rbm.h"
 #include "rbm/step.h"
+#include "rbm/tempering.h"
 #include "rbm/update.h"
 #include "registry.h"
 
@@ -50,7 +51,7 @@ class Training {
         if (counts || K) hidden_contrast = array(row_weights.contrast.size());
         if (K) prepare_classes(max_batch);
         if (!o.persistent || hidden_dshape) of_data = States(r.hidden, max_batch, r.dtype, r.device);
-        if (o.persistent && levels > 1) tempered = States(r.visible, r.chains.count(), r.dtype, r.device);
+        if (levels > 1) tempering.emplace(r, o);
         if (o.selectivity_target >= 0) ranks = array(max_batch * H);
         if (staged) {
             dw = array(r.weights_.size());
@@ -72,7 +73,7 @@ class Training {
         if (!(K ? weigh_classes(order) : row_weights.set(order, weight, B, C, o)))
             return true;  // a batch of zero weight teaches nothing
         batch.gather(rows, given.on_device, B);
-        r.sum_counts(rows, order, B, totals);
+        r.sum_counts(batch.data(), B, totals);
         if (!(K ? class_rows() : data_rows()) || !(C == 0 || model_rows_by_gibbs(go_on))) return false;
         batch.finish(C);
         if (ranks)
@@ -91,6 +92,10 @@ class Training {
         ++r.updates;
     }
     const char* diverged(bool last) { return guard.found(last); }
+    // What is counted where the machine is.
+    void report() const {
+        if (tempering) tempering->report();
+    }
 
   private:
     Array array(int64_t n) const { return Array(r.dtype, n, r.device); }
@@ -220,7 +225,7 @@ class Training {
 
     bool model_rows_by_gibbs(const std::function<bool()>& go_on) {
         if (o.fast_rate > 0) r.exchange();
-        const bool done = tempered.count() ? temper(go_on) : gibbs(go_on);
+        const bool done = tempering ? temper(go_on) : gibbs(go_on);
         if (o.fast_rate > 0) r.exchange();
         return done;
     }
@@ -259,12 +264,13 @@ class Training {
     }
 
     bool temper(const std::function<bool()>& go_on) {
+        tempering->follow();
         for (int k = 1; k <= o.k; ++k) {
             T* mean = k == o.k ? activities.as<T>() + M * H : nullptr;
-            r.temper(r.chains, tempered, o, r.step + uint64_t(k), mean, r.chain_totals.data());
+            tempering->sweep(clock, r.step + uint64_t(k), (r.updates + uint64_t(k)) % 2, mean);
             if (!go_on()) return false;
         }
-        batch.set_model(tempered, (levels - 1) * C, C);
+        batch.set_model(tempering->visible(), tempering->coldest(), C);
         return true;
     }
 
@@ -279,11 +285,11 @@ class Training {
     void bias_gradients() {
         run(ColumnSum{M + C, V, batch.all(), of_visibles(), 0, gradient.dv.data(), r.dtype});
         if (K) run(ColumnSum{B, K, Left{shares.data(), K, 1}, nullptr, 1, gradient.dv.as<T>() + (V - K), r.dtype});
-        if (counts) {  // a hidden bias counts as often as the row does; on the CPU
-            T* to = hidden_contrast.as<T>();
-            if (!K) std::copy_n(row_weights.contrast.as<T>(), M + C, to);
-            for (int64_t b = 0; b < B; ++b) to[b] *= totals.as<T>()[b];
-            for (int64_t c = 0; c < C; ++c) to[M + c] *= model_totals()[c];
+        if (counts) {  // a hidden bias counts as often as the row does
+            T *rows = hidden_contrast.as<T>(), *models = rows + M;
+            if (!K) copy(hidden_contrast, row_weights.contrast);
+            each(Elementary::mul, B, rows, totals.data(), 0, rows, r.dtype, r.device);
+            each(Elementary::mul, C, models, model_totals(), 0, models, r.dtype, r.device);
         }
         const Left h{activities.data(), H, 1};
         const Array& of_hiddens = hidden_contrast ? hidden_contrast : row_weights.contrast;
@@ -424,9 +430,9 @@ class Training {
     Gradient gradient;
     Array visible_dshape, hidden_dshape, mean_h, ranks;
     Guard guard;
-    States of_data;   // hidden samples, where chains start from the data
-    States tempered;  // visible states at every temperature
-    Array totals;     // of the data's counts
+    States of_data;  // hidden samples, where chains start from the data
+    std::optional<Tempering> tempering;
+    Array totals;                                                                              // of the data's counts
     Array fields, scores, shares, generative, discriminative, labels, choice, drawn, no_bias;  // of class_rows
     bool scored = false;          // whether a row of the batch needs scores
     Array dw, before;             // where the gradient by the weights is staged
@@ -437,8 +443,7 @@ class Training {
 std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64_t count, const void* weight,
                                    const int64_t* label, const TrainOptions& o,
                                    const std::function<bool(int64_t)>& tick) {
-    if (device.is_gpu() && (o.uniforms || !o.temperatures.empty()))
-        throw std::invalid_argument("parallel tempering and given random numbers need device='cpu'");
+    if (device.is_gpu() && o.uniforms) throw std::invalid_argument("given random numbers need device='cpu'");
     return by_dtype(dtype, [&]<class T>(T) {
         Rows data = rows;
         data.zero_one = device.is_gpu() && visible.binary() && zero_one(rows);
@@ -446,7 +451,12 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
                              std::min(o.batch_size, std::max<int64_t>(count, 1)));
         if (o.fast_rate > 0) prepare_fast();
         const bool alike = !weight && !label && !o.adam && o.clip_norm == 0;
-        return Programme(order, count, o.batch_size, alike ? o.k + 1 : 0, device).run(training, tick);
+        // exchanges are of the one half of all pairs in one update, of the other in the next
+        const int kinds = o.temperatures.empty() ? 1 : 2;
+        Programme programme(order, count, o.batch_size, alike ? o.k + 1 : 0, device, kinds);
+        const std::optional<Diverged> diverged = programme.run(training, tick);
+        training.report();
+        return diverged;
     });
 }
 

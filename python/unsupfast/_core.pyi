@@ -46,6 +46,7 @@ __all__: list[str] = [
     "div",
     "draw_states",
     "dropout",
+    "exchange_states",
     "exp",
     "gate",
     "get_isa",
@@ -96,6 +97,7 @@ __all__: list[str] = [
     "trim_memory",
     "turn_bits",
     "uniforms",
+    "unpack_bits",
     "variance_gradient",
     "variances",
     "weigh_annealed",
@@ -1052,6 +1054,19 @@ def dropout(
     x with entries left out at random, the others divided by 1 - rate.
     """
 
+def exchange_states(
+    states: numpy.typing.NDArray[typing.Any] | GpuArray,
+    beside: numpy.typing.NDArray[typing.Any] | GpuArray,
+    log_ratio: numpy.typing.NDArray[typing.Any] | GpuArray,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    first: typing.SupportsInt | typing.SupportsIndex,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple:
+    """
+    Replica exchange of Boolean states, and of rows beside them: both, and the exchanges made and tried of each pair of temperatures.
+    """
+
 def exp(a: typing.Any) -> typing.Any:
     """
     Of every element: full_exp(a)
@@ -1435,6 +1450,14 @@ def uniforms(
 ) -> numpy.typing.NDArray[typing.Any] | GpuArray:
     """
     Counter-based uniforms in [0, 1), on the CPU or a GPU.
+    """
+
+def unpack_bits(
+    x: numpy.typing.NDArray[typing.Any] | GpuArray,
+    like: numpy.typing.NDArray[typing.Any] | GpuArray,
+) -> numpy.typing.NDArray[typing.Any] | GpuArray:
+    """
+    A Boolean matrix, made into bits, as values of like's type.
     """
 
 def variance_gradient(

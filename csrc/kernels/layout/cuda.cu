@@ -187,6 +187,17 @@ void pack_bits(const PackBits& p, const Launch& launch) {
     start(launch, (p.count * bit_words(p.cols) + 7) / 8, 256, pack_bits_kernel<T>, p);
 }
 
+template <class T>
+__global__ void __launch_bounds__(256) unpack_bits_kernel(const __grid_constant__ UnpackBits p) {
+    const int64_t at = int64_t(blockIdx.x) * 256 + threadIdx.x, i = at / p.cols, j = at % p.cols;
+    if (i < p.count) static_cast<T*>(p.dst)[at] = T(p.src[i * ((p.cols + 31) / 32) + j / 32] >> j % 32 & 1u);
+}
+
+template <class T>
+void unpack_bits(const UnpackBits& p, const Launch& launch) {
+    start(launch, (p.count * p.cols + 255) / 256, 256, unpack_bits_kernel<T>, p);
+}
+
 // A block takes 32 squares of 32 x 32 bits below each other, so that a row of what it writes is 32 words.
 constexpr int kBitSquares = 32, kBitWarps = 8;
 
@@ -222,6 +233,7 @@ __global__ void __launch_bounds__(kBitWarps * 32) turn_bits_kernel(const __grid_
 USF_CUDA_KERNEL_BY_DTYPE(PackPanels, cuda::pack_panels)
 USF_CUDA_KERNEL_BY_DTYPE(TurnPanels, cuda::turn_panels)
 USF_CUDA_KERNEL_BY_DTYPE(PackBits, cuda::pack_bits)
+USF_CUDA_KERNEL_BY_DTYPE(UnpackBits, cuda::unpack_bits)
 USF_KERNEL(cuda, TurnBits) {
     const int64_t squares = (bit_words(p.rows) + cuda::kBitSquares - 1) / cuda::kBitSquares;
     cuda::start(launch, bit_words(p.cols) * squares, cuda::kBitWarps * 32, cuda::turn_bits_kernel, p);

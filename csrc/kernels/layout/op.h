@@ -38,6 +38,14 @@ struct PackBits {
     DType dtype;
 };
 
+// dst (count x cols, dtype) = rows of bits as zeros and ones
+struct UnpackBits {
+    int64_t count, cols;
+    const uint32_t* src;
+    void* dst;
+    DType dtype;
+};
+
 // dst = the transpose of rows x cols bits, in rows of bit_words(rows) words.
 struct TurnBits {
     int64_t rows, cols;

@@ -39,11 +39,19 @@ void pack_bits(const PackBits& p) {
     }
 }
 
+template <class T>
+void unpack_bits(const UnpackBits& p) {
+    for (int64_t i = 0; i < p.count; ++i)
+        for (int64_t j = 0; j < p.cols; ++j)
+            static_cast<T*>(p.dst)[i * p.cols + j] = T(p.src[i * bit_words(p.cols) + j / 32] >> j % 32 & 1u);
+}
+
 }  // namespace
 
 USF_REF_BY_DTYPE(PackPanels, pack_panels)
 USF_REF_BY_DTYPE(TurnPanels, turn_panels)
 USF_REF_BY_DTYPE(PackBits, pack_bits)
+USF_REF_BY_DTYPE(UnpackBits, unpack_bits)
 
 USF_KERNEL(ref, TurnBits) {
     (void)launch;

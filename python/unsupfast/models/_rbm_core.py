@@ -155,15 +155,10 @@ class RBMCore(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _gpu(self) -> int:
         """The GPU this model trains on, or -1 for the CPU."""
-        only_cpu = self._only_cpu
-        if self.method == "pt":
-            only_cpu = "method='pt'"
-        elif any(kind == "multinomial" for kind, *_ in self._visible_layer.core()):
-            only_cpu = "a layer of counts"
-        if only_cpu is None:
+        if self._only_cpu is None:
             return choose_gpu(self.device, self.batch_size * self.components_.size)
         if self.device.startswith("cuda"):
-            raise ValueError(f"device is {self.device!r}; {only_cpu} needs device='cpu'")
+            raise ValueError(f"device is {self.device!r}; {self._only_cpu} needs device='cpu'")
         return -1
 
     def __getstate__(self):

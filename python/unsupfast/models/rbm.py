@@ -100,7 +100,7 @@ class RBM(RBMTraining):
     device : {"auto", "cpu", "cuda", "cuda:<number>"}, default="auto"
         Where to train and compute; learned attributes are NumPy arrays in any case. "auto" is the
         first GPU where there is one that can be used and mini-batches are large enough for it to
-        be faster, else the CPU. ``method="pt"`` and layers of counts need the CPU.
+        be faster, else the CPU.
     shuffle : bool, default=True
         Visit the rows in a new random order every epoch.
     validation_fraction : float or None, default=None
