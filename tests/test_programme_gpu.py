@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from on_gpu import GPU, NO_GPU
 from sklearn.datasets import load_digits
 
 import unsupfast as uf
-from unsupfast import units
+from unsupfast import _core, units
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPU, reason=NO_GPU or "no GPU")]
 
@@ -21,7 +22,7 @@ LEARNED = ("components_", "intercepts_", "intercept_hidden_", "intercept_visible
 
 def trained(made, X, **options):
     """A model, and what it learned and its chains."""
-    model = made(**COMMON, **options).fit(X)
+    model = made(**{**COMMON, **options}).fit(X)
     arrays = {}
     for name in (*LEARNED, "h_samples_", "v_samples_"):
         if hasattr(model, name):
@@ -102,3 +103,27 @@ def test_convolutional_machines(monkeypatch, X, visible, options):
     model, again = both(monkeypatch, uf.ConvRBM, X, learning_rate=0.01, **options)
     for name, value in model._carried.items():
         np.testing.assert_array_equal(again._carried[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("X", [BITS, DIGITS, sp.csr_array(BITS)], ids=["bits", "values", "csr"])
+@pytest.mark.parametrize(
+    "made, options",
+    [
+        (uf.RBM, {"n_components": 24, "method": "cd"}),
+        (uf.RBM, {"n_components": 24, "k": 2, "sparsity_target": 0.1}),
+        (uf.DBM, {"hidden_layer_sizes": (12, 8)}),
+        (uf.ConvRBM, {"n_filters": 5, "filter_size": 3}),
+    ],
+)
+def test_data_too_large_for_a_gpu(monkeypatch, made, options, X):
+    """They travel mini-batch by mini-batch; so do the blocks of a stream."""
+    if made is uf.ConvRBM and sp.issparse(X):
+        X = X.toarray()  # it takes no others
+    _, whole = trained(made, X, **options)
+    known, reason = _core.gpus()
+    monkeypatch.setattr(_core, "gpus", lambda: ([{**known[0], "memory": 1000}], reason))
+    _, apart = trained(made, X, **options)
+    _, on_cpu = trained(made, X, **options, device="cpu")
+    for name, value in whole.items():
+        np.testing.assert_array_equal(apart[name], value, err_msg=name)
+        np.testing.assert_allclose(on_cpu[name], value, atol=0.1, err_msg=name)

@@ -302,8 +302,7 @@ void bind_conv(py::module_& m) {
                 std::optional<Diverged> diverged;
                 {
                     py::gil_scoped_release release;
-                    const RowsThere there(r.device, r.dtype, rows);
-                    diverged = r.train(there.rows(), index, order.size(), o, ticker.function());
+                    diverged = r.train(rows.rows, index, order.size(), o, ticker.function());
                 }
                 ticker.rethrow();
                 if (!diverged) return py::object(py::none());

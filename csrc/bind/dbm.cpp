@@ -92,8 +92,7 @@ py::object train(Dbm& d, const py::object& x, const py::array_t<int64_t, py::arr
     std::optional<Diverged> diverged;
     {
         py::gil_scoped_release release;
-        const RowsThere there(*d.links[0], rows);
-        diverged = d.train(there.rows(), index, order.size(), w, o, {tolerance, most}, ticker.function());
+        diverged = d.train(rows.rows, index, order.size(), w, o, {tolerance, most}, ticker.function());
     }
     ticker.rethrow();
     if (!diverged) return py::none();

@@ -15,11 +15,11 @@ struct RowsArgument {
 inline RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const char* name) {
     if (py::isinstance<py::tuple>(x)) {
         const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
-        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices}, csr.owner, csr.device};
+        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices, false, csr.device}, csr.owner, csr.device};
     }
     const AnyArray a = AnyArray::of(x, name);
     contiguous(a, name, dtype, {-1, cols}, a.device());
-    return {{a.shape(0), a.data(), cols}, a.object(), a.device()};
+    return {{a.shape(0), a.data(), cols, nullptr, nullptr, false, a.device()}, a.object(), a.device()};
 }
 
 // Rows where the machine is: those given, or a copy that lives as long as this.

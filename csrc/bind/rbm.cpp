@@ -207,8 +207,7 @@ void bind_rbm(py::module_& m) {
                 std::optional<Diverged> diverged;
                 {
                     py::gil_scoped_release release;
-                    const RowsThere there(r, rows);
-                    diverged = r.train(there.rows(), index, order.size(), w, classes, o, ticker.function());
+                    diverged = r.train(rows.rows, index, order.size(), w, classes, o, ticker.function());
                 }
                 source.rethrow();
                 ticker.rethrow();

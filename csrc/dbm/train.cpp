@@ -14,12 +14,10 @@ namespace unsupfast {
 template <class T>
 class DbmTraining {
   public:
-    DbmTraining(Dbm& d, const TrainOptions& o, const MeanField& mean_field, const Rows& rows, const T* weight,
-                int64_t max_batch)
+    DbmTraining(Dbm& d, const TrainOptions& o, const MeanField& mean_field, const T* weight, int64_t max_batch)
         : d(d),
           o(o),
           mean_field(mean_field),
-          rows(rows),
           weight(weight),
           C(d.chains[0].count()),
           batch(d.layer(0), max_batch + C, d.dtype, d.device),
@@ -38,7 +36,7 @@ class DbmTraining {
         B = given.count;
         teaches = row_weights.set(given.order, weight, B, C, o);
         if (!teaches) return;
-        batch.gather(rows, given.on_device, B);
+        batch.gather(given.rows, given.at, B);
         std::vector<void*> to;
         for (const Array& a : activities) to.push_back(a.data());
         sweeps = d.mean_field(batch.data(), B, to, mean_field, nullptr);
@@ -176,11 +174,11 @@ std::optional<Diverged> Dbm::train(const Rows& rows, const int64_t* order, int64
                                    const TrainOptions& o, const MeanField& mean_field,
                                    const std::function<bool(int64_t)>& tick) {
     return by_dtype(dtype, [&]<class T>(T) {
-        Rows data = rows;
-        data.zero_one = device.is_gpu() && layer(0).binary() && links[0]->zero_one(rows);
-        DbmTraining<T> training(*this, o, mean_field, data, static_cast<const T*>(weight),
+        DbmTraining<T> training(*this, o, mean_field, static_cast<const T*>(weight),
                                 std::min(o.batch_size, std::max<int64_t>(count, 1)));
-        return Programme(order, count, o.batch_size, weight ? 0 : o.k + 1, device).run(training, tick);
+        return Programme(Source(rows, width(0), dtype, device, layer(0).binary()), order, count, o.batch_size,
+                         weight ? 0 : o.k + 1)
+            .run(training, tick);
     });
 }
 

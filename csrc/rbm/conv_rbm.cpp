@@ -178,12 +178,9 @@ void ConvRbm::visible_step(const Left& h, int64_t count, const void* bias, doubl
 // One call of ConvRbm::train: its buffers, and the parts of an update in their order.
 class ConvRbm::Training {
   public:
-    // zero_one: on a GPU, whether all rows are of 0 and 1; on the CPU every mini-batch is looked at.
-    Training(ConvRbm& r, const ConvOptions& o, const Rows& rows, bool zero_one, int64_t max_batch)
+    Training(ConvRbm& r, const ConvOptions& o, int64_t max_batch)
         : r(r),
           o(o),
-          rows(rows),
-          zero_one(zero_one),
           positions(r.shape.positions()),
           K(r.shape.filters),
           most(std::max(max_batch, o.persistent ? r.chain_count() : 0)),
@@ -200,7 +197,7 @@ class ConvRbm::Training {
     bool update(const Batch& given, const std::function<bool()>&) {
         n = given.count;
         clock = given.clock;
-        take_data(given.on_device);
+        take_data(given);
         Visibles& model = o.persistent ? *r.chains_ : *from_data;
         data_part();
         model_part(model);
@@ -222,11 +219,12 @@ class ConvRbm::Training {
     }
     Draw draw(uint32_t stream, int k) const { return clock.draw(r.seed, r.step + uint64_t(k), stream); }
 
-    void take_data(const int64_t* order) {
+    // On the CPU every mini-batch is looked at for values other than 0 and 1.
+    void take_data(const Batch& given) {
         if (!data || n != data->count) data.emplace(r, n);
-        data->take(rows, order);
+        data->take(given.rows, given.at);
         if (r.device.is_gpu())
-            data->pack(zero_one);
+            data->pack(given.rows.zero_one);
         else
             data->look();
         if (!o.persistent && (!from_data || n != from_data->count)) from_data.emplace(r, n);
@@ -315,8 +313,6 @@ class ConvRbm::Training {
 
     ConvRbm& r;
     const ConvOptions& o;
-    const Rows rows;
-    const bool zero_one;
     const int64_t positions, K, most;
     const Array mean;  // of hidden units
     Array gw, gh, gv, mean_h, columns, unused, bits;
@@ -328,10 +324,10 @@ class ConvRbm::Training {
 
 std::optional<Diverged> ConvRbm::train(const Rows& rows, const int64_t* order, int64_t count, const ConvOptions& o,
                                        const std::function<bool(int64_t)>& tick) {
-    const bool zero_one = device.is_gpu() && visible == Unit::bernoulli &&
-                          pack(rows.data, rows.count, words(rows.count * visible_words(), device), false);
-    Training training(*this, o, rows, zero_one, std::min(o.batch_size, count));
-    return Programme(order, count, o.batch_size, o.k, device).run(training, tick);
+    Training training(*this, o, std::min(o.batch_size, count));
+    return Programme(Source(rows, shape.pixels(), dtype, device, visible == Unit::bernoulli), order, count,
+                     o.batch_size, o.k)
+        .run(training, tick);
 }
 
 void ConvRbm::hidden_given_visible(const void* values, int64_t count, void* mean, void* pooled, void* sample,

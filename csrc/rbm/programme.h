@@ -8,7 +8,7 @@
 
 #include "array.h"
 #include "cuda/runtime.h"
-#include "rbm/rbm.h"
+#include "rbm/source.h"
 
 namespace unsupfast {
 
@@ -23,34 +23,38 @@ struct Clock {
     }
 };
 
-// The numbers of a mini-batch's rows, on the CPU and where the machine is.
+// A mini-batch: rows where the machine is, and which of them (null: as they come).
 struct Batch {
-    const int64_t *order, *on_device;
+    Rows rows;
+    const int64_t* at;
+    const int64_t* order;  // their numbers among all rows of data, on the CPU
     int64_t count;
     Clock clock;
 };
 
 class Programme {
   public:
-    // Rows `order` of data in mini-batches of batch_size. steps: of the machine's that an update takes, where updates
-    // are all alike and never ask the GPU for a number; else 0, and none is recorded. kinds: every how many updates.
-    Programme(const int64_t* order, int64_t count, int64_t batch_size, int64_t steps, Device device, int kinds = 1)
-        : order_(order),
+    // Rows `order` of the data in mini-batches of batch_size. steps: of the machine's that an update takes, where
+    // updates are all alike and never ask the GPU for a number; else 0, and none is recorded. kinds: every how many
+    // updates.
+    Programme(Source source, const int64_t* order, int64_t count, int64_t batch_size, int64_t steps, int kinds = 1)
+        : source_(std::move(source)),
+          order_(order),
           count_(count),
           size_(std::min(batch_size, std::max<int64_t>(count, 1))),
           steps_(steps),
-          device_(device),
+          device_(source_.device()),
           graphs_(size_t(kinds)) {
-        if (!device.is_gpu()) return;
+        if (!device_.is_gpu() || source_.travels()) return;
         // a row each of a step's number and the mini-batch's rows
         std::vector<int64_t> table(size_t((count + size_ - 1) / size_ * width()));
         for (int64_t first = 0, row = 0; first < count; first += size_, row += width()) {
             table[size_t(row)] = first / size_ * steps;
             std::copy_n(order + first, std::min(size_, count - first), table.begin() + row + 1);
         }
-        table_ = Array(DType::f64, int64_t(table.size()), device);
-        copy_memory(device, table_.data(), {}, table.data(), table_.bytes());
-        if (steps > 0 && cuda::can_record() && count >= 4 * size_) now_ = Array(DType::f64, width(), device);
+        table_ = Array(DType::f64, int64_t(table.size()), device_);
+        copy_memory(device_, table_.data(), {}, table.data(), table_.bytes());
+        if (steps > 0 && cuda::can_record() && count >= 4 * size_) now_ = Array(DType::f64, width(), device_);
     }
 
     // `training` makes updates. Where it has something to do before one that can't be recorded, it has prepare().
@@ -58,7 +62,9 @@ class Programme {
     std::optional<Diverged> run(Training& training, const std::function<bool(int64_t)>& tick) {
         for (int64_t first = 0, number = 0; first < count_; first += size_, ++number) {
             const int64_t *order = order_ + first, *told = table_ ? table_.as<int64_t>() + number * width() : nullptr;
-            const Batch batch{order, told ? told + 1 : order, std::min(size_, count_ - first), {}};
+            const int64_t n = std::min(size_, count_ - first);
+            const Batch batch = source_.travels() ? Batch{source_.fetch(order, n), nullptr, order, n, {}}
+                                                  : Batch{source_.rows(), told ? told + 1 : order, order, n, {}};
             if constexpr (requires { training.prepare(batch); }) training.prepare(batch);
             if (now_ && first > 0 && batch.count == size_) {  // the first made all that is made once
                 std::optional<cuda::Graph>& graph = graphs_[size_t(number) % graphs_.size()];
@@ -68,7 +74,7 @@ class Programme {
                 } else {
                     graph.emplace(device_.gpu);
                     const Clock clock{now_.as<uint32_t>(), uint32_t(number * steps_)};  // the number's low word
-                    training.update({order, now_.as<int64_t>() + 1, size_, clock}, [] { return true; });
+                    training.update({source_.rows(), now_.as<int64_t>() + 1, order, size_, clock}, [] { return true; });
                     graph->finish();
                 }
                 graph->replay();
@@ -85,6 +91,7 @@ class Programme {
   private:
     int64_t width() const { return size_ + 1; }
 
+    Source source_;
     const int64_t* order_;
     const int64_t count_, size_, steps_;
     const Device device_;

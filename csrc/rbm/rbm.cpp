@@ -98,25 +98,6 @@ void Rbm::sum_counts(const Left& v, int64_t count, Array& totals) const {
     run(Gemm{count, 1, visibles, v, counted_.data(), totals.data(), 1, 1, 0, dtype, dtype}, device);
 }
 
-// Whether values hold nothing but 0 and 1: on a GPU asked once, not batch by batch.
-bool Rbm::zero_one(const Rows& rows) const {
-    const int64_t cols = visibles;
-    int64_t count = rows.count, entries = 0;
-    if (rows.indptr) copy_memory({}, &entries, device, rows.indptr + count, sizeof entries);
-    const Array flag = words(1, device);
-    if (rows.indptr) {
-        const Array bits = words(bit_words(entries), device);
-        run(PackBits{1, entries, rows.data, entries, nullptr, bits.as<uint32_t>(), flag.as<int32_t>(), dtype}, device);
-    } else {
-        const Array bits = words(count * bit_words(cols), device);
-        run(PackBits{count, cols, rows.data, rows.row_stride, nullptr, bits.as<uint32_t>(), flag.as<int32_t>(), dtype},
-            device);
-    }
-    int32_t other = 0;
-    copy_memory({}, &other, device, flag.data(), sizeof other);
-    return !other;
-}
-
 void Rbm::refresh(int32_t* nonfinite) {
     run(TurnPanels{visibles, hiddens, weights_.data(), to_visible_.data(), to_hidden_.data(), nonfinite, dtype, format},
         device);

@@ -14,7 +14,7 @@
 
 namespace unsupfast {
 
-// Rows of data: dense row-major or CSR, in the machine's dtype and on its device.
+// Rows of data: dense, one after the other, or CSR; in the machine's dtype.
 struct Rows {
     int64_t count = 0;
     const void* data = nullptr;
@@ -22,6 +22,7 @@ struct Rows {
     const int64_t* indptr = nullptr;
     const int32_t* indices = nullptr;
     bool zero_one = false;  // known to hold nothing else; asked for on a GPU alone
+    Device device = {};
 
     Left left() const { return {data, row_stride, 1, indptr, indices}; }
 };
@@ -134,7 +135,6 @@ class Rbm {
     void hidden_fields(const Left& v, int64_t count, void* fields, const void* totals = nullptr);
     // The sums of the counts of rows of visible states, into totals (count values); nothing without counts.
     void sum_counts(const Left& v, int64_t count, Array& totals) const;
-    bool zero_one(const Rows& rows) const;
 
     // `steps` alternations from v (count x visibles on the CPU, updated in place); clamp (bytes, same shape or null)
     // marks entries that keep their value. mean receives the last conditional means. `tick` as in train.

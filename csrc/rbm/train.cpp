@@ -27,10 +27,9 @@ constexpr double kMaxGap = 10, kMaxAsymmetry = 0.9;  // bounds of the learned sh
 template <class T>
 class Training {
   public:
-    Training(Rbm& r, const TrainOptions& o, const Rows& rows, const T* weight, const int64_t* label, int64_t max_batch)
+    Training(Rbm& r, const TrainOptions& o, const T* weight, const int64_t* label, int64_t max_batch)
         : r(r),
           o(o),
-          rows(rows),
           weight(weight),
           label(label),
           V(r.visibles),
@@ -72,7 +71,7 @@ class Training {
         const int64_t* order = given.order;
         if (!(K ? weigh_classes(order) : row_weights.set(order, weight, B, C, o)))
             return true;  // a batch of zero weight teaches nothing
-        batch.gather(rows, given.on_device, B);
+        batch.gather(given.rows, given.at, B);
         r.sum_counts(batch.data(), B, totals);
         if (!(K ? class_rows() : data_rows()) || !(C == 0 || model_rows_by_gibbs(go_on))) return false;
         batch.finish(C);
@@ -418,7 +417,6 @@ class Training {
 
     Rbm& r;
     const TrainOptions& o;
-    const Rows rows;
     const T* weight;                            // of the rows of data; null: they weigh the same
     const int64_t* label;                       // of the rows of data; null: they have none
     const int64_t V, H, K, levels, model_rows;  // K: classes
@@ -445,15 +443,14 @@ std::optional<Diverged> Rbm::train(const Rows& rows, const int64_t* order, int64
                                    const std::function<bool(int64_t)>& tick) {
     if (device.is_gpu() && o.uniforms) throw std::invalid_argument("given random numbers need device='cpu'");
     return by_dtype(dtype, [&]<class T>(T) {
-        Rows data = rows;
-        data.zero_one = device.is_gpu() && visible.binary() && zero_one(rows);
-        Training<T> training(*this, o, data, static_cast<const T*>(weight), label,
+        Training<T> training(*this, o, static_cast<const T*>(weight), label,
                              std::min(o.batch_size, std::max<int64_t>(count, 1)));
         if (o.fast_rate > 0) prepare_fast();
         const bool alike = !weight && !label && !o.adam && o.clip_norm == 0;
         // exchanges are of the one half of all pairs in one update, of the other in the next
         const int kinds = o.temperatures.empty() ? 1 : 2;
-        Programme programme(order, count, o.batch_size, alike ? o.k + 1 : 0, device, kinds);
+        Programme programme(Source(rows, visibles, dtype, device, visible.binary()), order, count, o.batch_size,
+                            alike ? o.k + 1 : 0, kinds);
         const std::optional<Diverged> diverged = programme.run(training, tick);
         training.report();
         return diverged;

@@ -10,7 +10,7 @@ namespace {
 
 template <class T>
 __global__ void __launch_bounds__(256) take_rows_kernel(const __grid_constant__ TakeRows p) {
-    const int64_t i = blockIdx.x, row = p.index[i];
+    const int64_t i = blockIdx.x, row = p.index ? p.index[i] : i;
     T* clean = p.clean ? static_cast<T*>(p.clean) + i * p.n : nullptr;
     T* corrupted = p.corrupted ? static_cast<T*>(p.corrupted) + i * p.n : nullptr;
     const T* from = static_cast<const T*>(p.x.data);

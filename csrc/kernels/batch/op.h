@@ -11,8 +11,8 @@ namespace unsupfast {
 //   bernoulli    1 where u < x, else 0: states drawn from means
 enum class Corruption : int { none, masking, salt_pepper, gaussian, bernoulli };
 
-// clean (m x n) = rows index[i] of x; corrupted = the same, corrupted. Either may be null. The random numbers of a
-// row are those of its place in x, so they do not depend on the batch it comes in.
+// clean (m x n) = rows index[i] of x (null: as they come); corrupted = the same, corrupted. Either may be null. The
+// random numbers of a row are those of its place in x, so they do not depend on the batch it comes in.
 struct TakeRows {
     int64_t m, n;
     Left x;

@@ -11,13 +11,14 @@ template <class T>
 void take_rows(const TakeRows& p) {
     T *clean = static_cast<T*>(p.clean), *corrupted = static_cast<T*>(p.corrupted);
     const T amount = T(p.amount);
-    for (int64_t i = 0; i < p.m; ++i)
+    for (int64_t i = 0; i < p.m; ++i) {
+        const int64_t row = p.index ? p.index[i] : i;
         for (int64_t j = 0; j < p.n; ++j) {
-            T x = ref::left_at<T>(p.x, p.index[i], j);
+            T x = ref::left_at<T>(p.x, row, j);
             if (clean) clean[i * p.n + j] = x;
             if (!corrupted) continue;
-            const T u = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(p.index[i]),
-                                       step_of(p.draw), p.draw.stream);
+            const T u = philox_uniform(p.draw.seed, uint32_t(j), p.draw.first_row + uint32_t(row), step_of(p.draw),
+                                       p.draw.stream);
             switch (p.corruption) {
                 case Corruption::none:
                     break;
@@ -36,6 +37,7 @@ void take_rows(const TakeRows& p) {
             }
             corrupted[i * p.n + j] = x;
         }
+    }
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ void take_rows(const TakeRows& p, const Launch& launch) {
     const T amount = T(p.amount);
     parallel_for(launch, p.m, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t row = p.index[i];
+            const int64_t row = p.index ? p.index[i] : i;
             T* clean = p.clean ? static_cast<T*>(p.clean) + i * p.n : nullptr;
             T* corrupted = p.corrupted ? static_cast<T*>(p.corrupted) + i * p.n : nullptr;
             const T* from = static_cast<const T*>(p.x.data);

@@ -21,7 +21,7 @@ from .. import _arrays, _core
 from ..optim import Minimizer
 from ..training import DivergenceError
 
-__all__ = ["Draw", "Moment", "Session", "check_device", "choose_gpu"]
+__all__ = ["Draw", "Moment", "Session", "check_device", "choose_gpu", "is_too_large"]
 
 # Multiplications of a mini-batch by weights from which "auto" is a GPU: less is done on the CPU
 # before a GPU has started.
@@ -138,7 +138,7 @@ class Session:
         if self._source is not None and self._source[0] is X and self._source[1] is y:
             return
         rows = model._rows(X)
-        self._apart = self.gpu >= 0 and _bytes(rows) > _core.gpus()[0][self.gpu]["memory"] // 2
+        self._apart = self.gpu >= 0 and is_too_large(rows, self.gpu)
         if self.gpu < 0 or self._apart:
             self.rows, self.targets = rows, y
         elif y is None and _alike(self.rows, rows):  # a stream's next block
@@ -285,8 +285,10 @@ class Session:
             _arrays.assign(self._totals, _arrays.zeros(self._totals.shape, self._totals))
 
 
-def _bytes(rows: Any) -> int:
-    return sum(part.nbytes for part in (rows if isinstance(rows, tuple) else (rows,)))
+def is_too_large(rows: Any, gpu: int) -> bool:
+    """Whether rows of data (an array, or a CSR tuple) stay on the CPU: with half of a GPU full."""
+    parts = rows if isinstance(rows, tuple) else (rows,)
+    return sum(part.nbytes for part in parts) > _core.gpus()[0][gpu]["memory"] // 2
 
 
 def _alike(known: Any, rows: Any) -> bool:

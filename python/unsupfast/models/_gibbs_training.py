@@ -13,6 +13,7 @@ from .. import _core
 from ..io import load_state
 from ..training import DivergenceError, Progress, schedule_value
 from ._arguments import check_row_weight
+from ._device import is_too_large
 from ._epochs import TrainedInEpochs
 from ._stream import BLOCK_BATCHES, Stream, train_epoch
 
@@ -115,17 +116,18 @@ class GibbsTraining(TrainedInEpochs):
             self._begin(X)
         if missing is not None:
             missing.start(self)
-        rows, held_out = self._split(X.shape[0])
+        known, held_out = self._split(X.shape[0])
 
         def train(epoch: int) -> None:
-            order = self._order(rows, epoch)
+            order = self._order(known, epoch)
             if missing is not None:
                 missing.redraw(self, epoch)
             with Progress(self.verbose > 1, epoch, self.n_iter, len(order)) as progress:
-                self._train_rows(there, order, row_weight, epoch - 1, self.batch_size, progress)
+                rows = there if missing is None else self._resident(X)
+                self._train_rows(rows, order, row_weight, epoch - 1, self.batch_size, progress)
 
-        there = X if missing is not None else self._resident(X)
-        monitor = self._monitored_rows(X, rows)
+        there = self._resident(X) if missing is None else None
+        monitor = self._monitored_rows(X, known)
         validate = None if held_out is None else functools.partial(self._validate_rows, X, held_out)
         self._run(train, lambda epoch: self._measure(monitor, validate))
         return self
@@ -134,11 +136,13 @@ class GibbsTraining(TrainedInEpochs):
         return X[rows[: self._monitor_rows]]
 
     def _resident(self, X) -> Any:
-        """X on the GPU that trains, copied once for all epochs; X itself on the CPU."""
+        """X on the GPU that trains, copied once; X itself on the CPU, or if it is too much."""
         gpu = self._gpu()
         if gpu < 0:
             return X
         rows = self._rows(X)
+        if is_too_large(rows, gpu):
+            return X
         if isinstance(rows, tuple):
             return tuple(_core.to_gpu(part, gpu) for part in rows)
         return _core.to_gpu(rows, gpu)
