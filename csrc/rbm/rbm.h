@@ -155,6 +155,8 @@ class Rbm {
     void* fast_hidden_bias() const;
     template <class T>
     friend class Training;
+    template <class T>
+    friend class ClassRows;
     friend struct Gradient;
     friend class Path;
     friend class Tempering;

@@ -4,11 +4,10 @@
 #include <optional>
 #include <stdexcept>
 
-#include "kernels/classes/op.h"
 #include "kernels/contrast/op.h"
 #include "kernels/layout/op.h"
 #include "kernels/optim/op.h"
-#include "rbm/minibatch.h"
+#include "rbm/class_rows.h"
 #include "rbm/programme.h"
 #include "rbm/rbm.h"
 #include "rbm/step.h"
@@ -31,7 +30,6 @@ class Training {
         : r(r),
           o(o),
           weight(weight),
-          label(label),
           V(r.visibles),
           H(r.hiddens),
           K(label ? r.visible.segments.back().group : 0),
@@ -48,7 +46,7 @@ class Training {
         if (o.learn_shape && r.visible.has(Unit::drelu)) visible_dshape = array(2 * V);
         if (o.learn_shape && r.hidden.has(Unit::drelu)) hidden_dshape = array(2 * H);
         if (counts || K) hidden_contrast = array(row_weights.contrast.size());
-        if (K) prepare_classes(max_batch);
+        if (K) classes.emplace(r, o, weight, label, max_batch, row_weights.contrast.size());
         if (!o.persistent || hidden_dshape) of_data = States(r.hidden, max_batch, r.dtype, r.device);
         if (levels > 1) tempering.emplace(r, o);
         if (o.selectivity_target >= 0) ranks = array(max_batch * H);
@@ -69,11 +67,15 @@ class Training {
         M = B + K;
         clock = given.clock;
         const int64_t* order = given.order;
-        if (!(K ? weigh_classes(order) : row_weights.set(order, weight, B, C, o)))
+        if (!(K ? classes->weigh(order, B, C, row_weights, hidden_contrast) : row_weights.set(order, weight, B, C, o)))
             return true;  // a batch of zero weight teaches nothing
         batch.gather(given.rows, given.at, B);
         r.sum_counts(batch.data(), B, totals);
-        if (!(K ? class_rows() : data_rows()) || !(C == 0 || model_rows_by_gibbs(go_on))) return false;
+        if (K)
+            class_rows();
+        else if (!data_rows())
+            return false;
+        if (C > 0 && !model_rows_by_gibbs(go_on)) return false;
         batch.finish(C);
         if (ranks)
             run(SelectiveTargets{B, H, activities.data(), ranks.data(), o.selectivity_target, o.selectivity_cost,
@@ -109,91 +111,12 @@ class Training {
         return !o.uniforms || (d.given = o.uniforms(n));
     }
 
-    void prepare_classes(int64_t max_batch) {
-        fields = array(max_batch * H);
-        scores = array(max_batch * K);
-        shares = array(max_batch * K);
-        generative = array(max_batch);
-        discriminative = array(max_batch);
-        visible_contrast = array(row_weights.contrast.size());
-        labels = Array(DType::f64, max_batch, r.device);
-        choice = Array(DType::f64, max_batch, r.device);
-        if (o.persistent) return;
-        drawn = array(max_batch * H);
-        no_bias = array(H);
-    }
-
-    // What rows weigh where they have labels. Activities hold that already; a row of a class, which comes after those
-    // of the data, is no row of the biases'.
-    bool weigh_classes(const int64_t* order) {
-        std::vector<T> by_generative(size_t(B + K + C)), by_discriminative(size_t(B), T(0));
-        std::vector<int64_t> known(size_t(B), -1);
-        T modelled = 0;
-        T total = 0;
-        scored = false;
-        for (int64_t b = 0; b < B; ++b) {
-            const T w = weight ? weight[order[b]] : T(1);
-            const bool labelled = (known[size_t(b)] = label[order[b]]) >= 0;
-            total += w;
-            modelled += by_generative[size_t(b)] = w * T(labelled ? o.generative : o.unlabelled);
-            by_discriminative[size_t(b)] = labelled ? w * T(o.discriminative) : T(0);
-            scored = scored || !labelled || o.discriminative != 0;
-        }
-        if (!(total > 0)) return false;
-        row_weights.total = double(total);
-        if (!(modelled > 0)) C = 0;
-        std::vector<T> w(size_t(M + C), T(1));
-        for (int64_t c = 0; c < C; ++c)
-            by_generative[size_t(M + c)] = w[size_t(M + c)] =
-                o.persistent ? -modelled / T(C) : -by_generative[size_t(c)];
-        const auto send = [&](const Array& to, const auto& from, int64_t n) {
-            copy_memory(r.device, to.data(), {}, from.data(), size_t(n) * sizeof from[0]);
-        };
-        send(row_weights.contrast, w, M + C);
-        std::fill_n(w.begin() + B, K, T(0));
-        send(hidden_contrast, w, M + C);
-        send(visible_contrast, by_generative, M + C);
-        send(generative, by_generative, B);
-        send(discriminative, by_discriminative, B);
-        send(labels, known, B);
-        return true;
-    }
-
-    // Rows of data and classes. Classes are summed over exactly: the activities of a row are those of every class,
-    // weighed by its share, and meet the row without its label; the labels' part of the gradient comes from a row for
-    // every class with its unit on and the activities that it had in all rows.
-    bool class_rows() {
-        const int64_t first = V - K;
-        const ClassWeights u{r.weights_.template as<T>() + first * kPanel, V * kPanel, kPanel};
-        const bool chains = !o.persistent && C > 0;
-        r.hidden_fields(batch.data(), B, fields.data(), totals.data());
-        if (scored)
-            run(ClassScores{B, H, K, fields.data(), u, r.visible_bias_.template as<T>() + first, scores.data(),
-                            r.dtype});
+    void class_rows() {
         Draw of_labels{}, of_hiddens{};
         draw(kLabel, 0, B, of_labels);
         draw(kPositive, 0, B * H, of_hiddens);
-        run(ClassShares{B, K, scored ? scores.data() : nullptr, labels.as<int64_t>(), generative.data(),
-                        discriminative.data(), shares.data(), chains ? choice.as<int64_t>() : nullptr, of_labels,
-                        r.dtype});
-        run(ClassActivity{B, H, K, fields.data(), u, shares.data(), choice.as<int64_t>(), activities.data(),
-                          activities.as<T>() + B * H, chains ? drawn.data() : nullptr, r.dtype});
-        batch.add_units(first, K);
-        if (!chains) return true;
-        Conditional c{};
-        c.m = B;
-        c.n = c.field_stride = c.out_stride = H;
-        c.unit = Unit::bernoulli;
-        c.group = 1;
-        c.field = c.sample = drawn.data();
-        c.bias = no_bias.data();
-        c.scale = 1;
-        c.ratio = -1;
-        c.draw = of_hiddens;
-        c.dtype = r.dtype;
-        run(c);
-        run(PackBits{B, H, drawn.data(), H, nullptr, of_data.samples().bits, nullptr, r.dtype});
-        return true;
+        classes->fill(batch, B, totals.data(), of_labels, of_hiddens, activities.as<T>(),
+                      !o.persistent && C > 0 ? &of_data : nullptr);
     }
 
     bool data_rows() {
@@ -274,7 +197,7 @@ class Training {
     }
 
     // Weights of the rows in what has to do with visible units alone.
-    const T* of_visibles() const { return K ? visible_contrast.as<T>() : row_weights.contrast.as<T>(); }
+    const T* of_visibles() const { return (K ? classes->visible_contrast : row_weights.contrast).template as<T>(); }
 
     const T* model_totals() const {
         if (!counts) return nullptr;
@@ -283,7 +206,7 @@ class Training {
 
     void bias_gradients() {
         run(ColumnSum{M + C, V, batch.all(), of_visibles(), 0, gradient.dv.data(), r.dtype});
-        if (K) run(ColumnSum{B, K, Left{shares.data(), K, 1}, nullptr, 1, gradient.dv.as<T>() + (V - K), r.dtype});
+        if (K) classes->add_shares(B, gradient.dv);
         if (counts) {  // a hidden bias counts as often as the row does
             T *rows = hidden_contrast.as<T>(), *models = rows + M;
             if (!K) copy(hidden_contrast, row_weights.contrast);
@@ -418,21 +341,19 @@ class Training {
     Rbm& r;
     const TrainOptions& o;
     const T* weight;                            // of the rows of data; null: they weigh the same
-    const int64_t* label;                       // of the rows of data; null: they have none
     const int64_t V, H, K, levels, model_rows;  // K: classes
     const bool counts, staged;
     Minibatch<T> batch;
     Array activities;  // hidden means, in the order of the batch's rows
     RowWeights row_weights;
-    Array visible_contrast, hidden_contrast;  // in gradients by biases, where those are others
+    Array hidden_contrast;  // in gradients by hidden biases, where those are others
     Gradient gradient;
     Array visible_dshape, hidden_dshape, mean_h, ranks;
     Guard guard;
     States of_data;  // hidden samples, where chains start from the data
     std::optional<Tempering> tempering;
-    Array totals;                                                                              // of the data's counts
-    Array fields, scores, shares, generative, discriminative, labels, choice, drawn, no_bias;  // of class_rows
-    bool scored = false;          // whether a row of the batch needs scores
+    Array totals;  // of the data's counts
+    std::optional<ClassRows<T>> classes;
     Array dw, before;             // where the gradient by the weights is staged
     int64_t B = 0, C = 0, M = 0;  // rows of data and of the model, and where the latter begin
     Clock clock;
