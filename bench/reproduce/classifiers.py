@@ -5,12 +5,12 @@ per cent, 1.78 for an auto-encoder, 1.68 with weight decay, 1.57 and 1.18 for de
 and Gaussian inputs), 1.30 for an RBM, 1.14 for a contractive one. Three layers of 1000 with masked
 inputs: 1.28 (Vincent et al., JMLR 2010)::
 
-    python bench/reproduce/classifiers.py
-    python bench/reproduce/classifiers.py --what sdae-3
+    python bench/reproduce/classifiers.py --what ae ae-decay dae-masking dae-gauss cae rbm
+    python bench/reproduce/classifiers.py --what sdae-3 --pretrain-epochs 30
 
-Fine-tuning leaves half of the hidden units out at random, which those papers do not. Its rate and
-the amounts of noise and contraction were chosen by ``--validate``, which holds out the last 10,000
-training rows and reports those in place of the test set.
+Fine-tuning leaves half of the hidden units out at random, which those papers do not. Its rate, the
+amounts of noise and contraction and the length of pre-training were chosen by ``--validate``, which
+holds out the last 10,000 training rows and reports those in place of the test set.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     names = list(layer_models(1))
     parser.add_argument("--what", nargs="+", choices=names, default=names)
-    parser.add_argument("--pretrain-epochs", type=int, default=30)
+    parser.add_argument("--pretrain-epochs", type=int, default=100, help="per layer")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--rate", type=float, default=0.2, help="of fine-tuning, by momentum")
     parser.add_argument("--dropout", type=float, default=0.5)
