@@ -310,6 +310,27 @@ def test_data_too_large_for_a_gpu(monkeypatch):
             same(apart, fitted(name, "cuda"))
 
 
+def test_streams_of_which_only_one_block_fits(monkeypatch):
+    """The first is trained on there, the others travel by mini-batches."""
+
+    def fit():
+        model = uf.DenoisingAutoencoder(8, batch_size=2, n_iter=2, device="cuda", random_state=0)
+        return model.fit(Again(blocks))
+
+    whole, (known, reason) = fit(), _core.gpus()
+    room = 2 * 2 * blocks()[0].nbytes  # twice a block of 64 mini-batches
+    monkeypatch.setattr(_core, "gpus", lambda: ([{**known[0], "memory": room}], reason))
+    apart, begin = [], _device.Session.begin
+
+    def begin_and_tell(session, *args):
+        begin(session, *args)
+        apart.append(session._apart)
+
+    monkeypatch.setattr(_device.Session, "begin", begin_and_tell)
+    same(fit(), whole)
+    assert apart == [False] + 5 * [True]
+
+
 @pytest.mark.parametrize("data", [X, Again(lambda: [X])])
 def test_divergence_keeps_the_state_before(data):
     model = uf.Autoencoder(

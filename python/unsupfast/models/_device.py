@@ -138,7 +138,13 @@ class Session:
         if self._source is not None and self._source[0] is X and self._source[1] is y:
             return
         rows = model._rows(X)
-        self._apart = self.gpu >= 0 and is_too_large(rows, self.gpu)
+        there = (
+            1 if self._source is None else 3
+        )  # copies of a stream's block, with those on the way
+        apart = self.gpu >= 0 and is_too_large(rows, self.gpu, there)
+        if apart != self._apart:
+            self._graphs = {}
+        self._apart = apart
         if self.gpu < 0 or self._apart:
             self.rows, self.targets = rows, y
         elif y is None and _alike(self.rows, rows):  # a stream's next block
@@ -285,10 +291,10 @@ class Session:
             _arrays.assign(self._totals, _arrays.zeros(self._totals.shape, self._totals))
 
 
-def is_too_large(rows: Any, gpu: int) -> bool:
-    """Whether rows of data (an array, or a CSR tuple) stay on the CPU: with half of a GPU full."""
+def is_too_large(rows: Any, gpu: int, copies: int = 1) -> bool:
+    """Whether rows of data (an array, or a CSR tuple) stay on the CPU: half a GPU is for them."""
     parts = rows if isinstance(rows, tuple) else (rows,)
-    return sum(part.nbytes for part in parts) > _core.gpus()[0][gpu]["memory"] // 2
+    return copies * sum(part.nbytes for part in parts) > _core.gpus()[0][gpu]["memory"] // 2
 
 
 def _alike(known: Any, rows: Any) -> bool:
