@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--hidden", nargs="+", type=int, default=[500, 500, 2000])
     parser.add_argument("--pretrain-epochs", type=int, default=30, help="per layer")
     parser.add_argument("--pretrain-rate", type=float, default=0.1)
-    parser.add_argument("--epochs", type=int, default=150, help="of up-down training")
+    parser.add_argument("--epochs", type=int, default=60, help="of up-down training")
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--momentum", type=float, default=0.9)
     parser.add_argument("--batch", type=int, default=100)
