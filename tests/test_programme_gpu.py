@@ -116,7 +116,7 @@ def test_convolutional_machines(monkeypatch, X, visible, options):
     ],
 )
 def test_data_too_large_for_a_gpu(monkeypatch, made, options, X):
-    """They travel mini-batch by mini-batch; so do the blocks of a stream."""
+    """They travel mini-batch by mini-batch."""
     if made is uf.ConvRBM and sp.issparse(X):
         X = X.toarray()  # it takes no others
     _, whole = trained(made, X, **options)
@@ -127,3 +127,20 @@ def test_data_too_large_for_a_gpu(monkeypatch, made, options, X):
     for name, value in whole.items():
         np.testing.assert_array_equal(apart[name], value, err_msg=name)
         np.testing.assert_allclose(on_cpu[name], value, atol=0.1, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "made, options",
+    [
+        (uf.RBM, {"n_components": 24, "method": "pt", "n_temperatures": 3}),
+        (uf.DBM, {"hidden_layer_sizes": (12, 8)}),
+        (uf.ConvRBM, {"n_filters": 5, "filter_size": 3}),
+    ],
+)
+@pytest.mark.parametrize("X", [BITS, DIGITS], ids=["bits", "values"])
+def test_streams_travel(made, options, X):
+    batches = [np.float64(part) for part in np.split(X, [7, 100])]  # rounding decides no state
+    stream = type("Stream", (), {"__iter__": lambda self: iter(batches)})()
+    learned = [trained(made, stream, **options, device=name)[1] for name in ("cpu", "cuda")]
+    for name, value in learned[0].items():
+        np.testing.assert_allclose(learned[1][name], value, atol=1e-9, err_msg=name)

@@ -9,17 +9,16 @@ namespace unsupfast::bind {
 struct RowsArgument {
     Rows rows;
     py::object owner;
-    Device device;
 };
 
 inline RowsArgument rows_argument(const py::object& x, DType dtype, int64_t cols, const char* name) {
     if (py::isinstance<py::tuple>(x)) {
         const CsrArgument csr = csr_argument(x.cast<py::tuple>(), dtype, cols, name);
-        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices, false, csr.device}, csr.owner, csr.device};
+        return {{csr.rows, csr.values, 0, csr.indptr, csr.indices, csr.device}, csr.owner};
     }
     const AnyArray a = AnyArray::of(x, name);
     contiguous(a, name, dtype, {-1, cols}, a.device());
-    return {{a.shape(0), a.data(), cols, nullptr, nullptr, false, a.device()}, a.object(), a.device()};
+    return {{a.shape(0), a.data(), cols, nullptr, nullptr, a.device()}, a.object()};
 }
 
 // Rows where the machine is: those given, or a copy that lives as long as this.
@@ -27,9 +26,10 @@ class RowsThere {
   public:
     RowsThere(const Rbm& r, const RowsArgument& given) : RowsThere(r.device, r.dtype, given) {}
     RowsThere(Device device, DType dtype, const RowsArgument& given) : rows_(given.rows), device_(device) {
-        if (given.device == device) return;
-        check(!given.device.is_gpu(), "X is on a GPU and the machine is not");
         const Rows& x = given.rows;
+        if (x.device == device) return;
+        check(!x.device.is_gpu(), "X is on a GPU and the machine is not");
+        rows_.device = device;
         if (!x.indptr) {
             rows_.data = copy(x.data, size_t(x.count * x.row_stride * element_size(dtype)));
             return;

@@ -67,11 +67,6 @@ class States {
         return binary_ ? store_.as<uint32_t>() + first * bit_words(n_) : nullptr;
     }
     const void* values(int64_t first = 0) const { return store_.as<char>() + first * row_bytes(); }
-    // On the CPU.
-    void swap_rows(int64_t i, int64_t j) {
-        char* data = store_.as<char>();
-        std::swap_ranges(data + i * row_bytes(), data + (i + 1) * row_bytes(), data + j * row_bytes());
-    }
     // From values on the CPU. False, and nothing changed, if those of a binary layer are neither 0 nor 1.
     bool set(const void* values) {
         Array packed;

@@ -29,8 +29,9 @@ class Minibatch {
           device_(device) {
         if (binary_units_) bits_ = words(max_rows * words_, device);
         if (!binary_units_ || device.is_gpu()) dense_ = Array(dtype, max_rows * visibles_, device);
-        offset_ = on_device(offset);
-        scale_ = on_device(scale);
+        if (offset.empty()) return;
+        offset_ = in_dtype(offset, dtype, device);
+        scale_ = in_dtype(scale, dtype, device);
     }
 
     // The rows and their order lie on the machine's device.
@@ -127,14 +128,6 @@ class Minibatch {
         }
         if (form_ == Form::bits)
             run(PackBits{count_, visibles_, x.data, x.row_stride, order, bits(0), nullptr, dtype_}, device_);
-    }
-
-    Array on_device(const std::vector<double>& values) const {
-        if (values.empty()) return {};
-        const std::vector<T> rounded(values.begin(), values.end());
-        Array made(dtype_, int64_t(values.size()), device_);
-        copy_memory(device_, made.data(), {}, rounded.data(), made.bytes());
-        return made;
     }
 
     void standardise() {

@@ -35,8 +35,8 @@ struct Batch {
 class Programme {
   public:
     // Rows `order` of the data in mini-batches of batch_size. steps: of the machine's that an update takes, where
-    // updates are all alike and never ask the GPU for a number; else 0, and none is recorded. kinds: every how many
-    // updates.
+    // updates are all alike and never ask the GPU for a number; else 0, and none is recorded. kinds: of updates, which
+    // take turns and are recorded each.
     Programme(Source source, const int64_t* order, int64_t count, int64_t batch_size, int64_t steps, int kinds = 1)
         : source_(std::move(source)),
           order_(order),

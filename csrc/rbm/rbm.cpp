@@ -258,10 +258,13 @@ void Rbm::follow_offsets(const Array& made, const Array& turned, const Array& vi
 }
 
 void unpack_bits(const uint32_t* bits, int64_t count, int64_t n, void* values, DType dtype, Device of_bits) {
-    if (!of_bits.is_gpu()) return run(UnpackBits{count, n, bits, values, dtype});
-    const Array there(dtype, count * n, of_bits);
-    run(UnpackBits{count, n, bits, there.data(), dtype}, of_bits);
-    copy_memory({}, values, of_bits, there.data(), there.bytes());
+    Array copy;
+    if (of_bits.is_gpu()) {  // bits are less to send than values
+        copy = words(count * bit_words(n), {});
+        copy_memory({}, copy.data(), of_bits, bits, size_t(count * bit_words(n)) * 4);
+        bits = copy.as<uint32_t>();
+    }
+    run(UnpackBits{count, n, bits, values, dtype});
 }
 
 }  // namespace unsupfast

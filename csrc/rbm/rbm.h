@@ -21,8 +21,8 @@ struct Rows {
     int64_t row_stride = 0;  // dense
     const int64_t* indptr = nullptr;
     const int32_t* indices = nullptr;
-    bool zero_one = false;  // known to hold nothing else; asked for on a GPU alone
     Device device = {};
+    bool zero_one = false;  // known to hold nothing else; asked for on a GPU alone
 
     Left left() const { return {data, row_stride, 1, indptr, indices}; }
 };
@@ -41,6 +41,15 @@ enum Stream : uint32_t {
 template <class F>
 decltype(auto) by_dtype(DType dtype, F&& f) {
     return dtype == DType::f64 ? f(double{}) : f(float{});
+}
+
+inline Array in_dtype(const std::vector<double>& values, DType dtype, Device device) {
+    return by_dtype(dtype, [&]<class T>(T) {
+        const std::vector<T> rounded(values.begin(), values.end());
+        Array made(dtype, int64_t(values.size()), device);
+        copy_memory(device, made.data(), {}, rounded.data(), made.bytes());
+        return made;
+    });
 }
 
 struct TrainOptions {

@@ -1,19 +1,11 @@
-// What multiplies does not depend on the temperature: two products for all chains, the rest temperature by temperature.
+// A sweep of tempered chains. Products do not depend on the temperature: two are for all chains, the rest goes
+// temperature by temperature.
 #include "rbm/tempering.h"
 
 #include "kernels/exchange/op.h"
 
 namespace unsupfast {
 namespace {
-
-Array in_dtype(const std::vector<double>& values, DType dtype, Device device) {
-    return by_dtype(dtype, [&]<class T>(T) {
-        const std::vector<T> rounded(values.begin(), values.end());
-        Array made(dtype, int64_t(values.size()), device);
-        copy_memory(device, made.data(), {}, rounded.data(), made.bytes());
-        return made;
-    });
-}
 
 std::vector<double> complement(std::vector<double> values) {
     for (double& x : values) x = 1 - x;

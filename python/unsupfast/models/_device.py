@@ -138,10 +138,9 @@ class Session:
         if self._source is not None and self._source[0] is X and self._source[1] is y:
             return
         rows = model._rows(X)
-        there = (
-            1 if self._source is None else 3
-        )  # copies of a stream's block, with those on the way
-        apart = self.gpu >= 0 and is_too_large(rows, self.gpu, there)
+        # a stream's block is there three times: two of its kind are on the way
+        copies = 1 if self._source is None else 3
+        apart = self.gpu >= 0 and is_too_large(rows, self.gpu, copies)
         if apart != self._apart:
             self._graphs = {}
         self._apart = apart
