@@ -140,7 +140,7 @@ def sanitize(session: nox.Session) -> None:
         "sanitize",
         UNSUPFAST_SANITIZE="ON",
         UNSUPFAST_CUDA="OFF",
-        UNSUPFAST_SIMULATED_GPU="ON",
+        UNSUPFAST_EMULATED_GPU="ON",
     )
     libraries = [
         subprocess.check_output(

@@ -9,9 +9,6 @@
 #include "device.h"
 #include "kernel.h"
 #include "parallel.h"
-#if defined(UNSUPFAST_SIMULATED_GPU)
-#include "cuda/simulated.h"
-#endif
 
 namespace unsupfast {
 
@@ -43,13 +40,9 @@ void set_isa(const std::string& name);
 template <class P>
 void run(const P& p, Device device = {}) {
     if (device.is_gpu()) {
-#if defined(UNSUPFAST_SIMULATED_GPU)
-        return cuda::simulate(device.gpu, [kept = cuda::Kept<P>(p)] { run(kept.p); });
-#else
         const cuda::DeviceScope scope(device.gpu);
         if (Kernel<P> kernel = table<P>()[size_t(Backend::cuda)]) return kernel(p, cuda_launch(device.gpu));
         throw std::logic_error("an operation has no CUDA kernel");
-#endif
     }
     for (int b = int(active_isa()); b >= 0; --b)
         if (Kernel<P> kernel = table<P>()[size_t(b)]) return kernel(p, cpu_launch());

@@ -102,7 +102,8 @@ def test_streams_and_partial_fit(digits):
         def __iter__(self):
             return iter((X[:50], X[50:]))
 
-    models = [machine(device, n_iter=2).fit(Batches()) for device in ("cuda", "cpu")]
+    options = {"n_iter": 2, "precision": "float64"}
+    models = [machine(device, **options).fit(Batches()) for device in ("cuda", "cpu")]
     for model in models:
         model.partial_fit(X[:30]).partial_fit(X[30:50])
     for name in LEARNED:

@@ -91,9 +91,10 @@ def test_weights_of_rows():
 def test_streams():
     """Blocks of rows come from the CPU."""
     models = [
-        uf.DBM((20, 12), n_iter=1, random_state=0, device=device).fit(iter(np.array_split(BITS, 3)))
+        uf.DBM((20, 12), n_iter=1, random_state=0, precision="float64", device=device)
+        .fit(iter(np.array_split(BITS, 3)))
         for device in ("cpu", "cuda")
-    ]
+    ]  # fmt: skip
     for one, other in zip(*map(arrays, models), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-9)
 

@@ -24,8 +24,8 @@ def digits():
 
 
 def both(X, *, same=1e-4, float64=True, chains=0.0, **arguments):
-    """The same training on both devices; the GPU's model. In float64 rounding decides no sample,
-    else up to a share of `chains` may differ."""
+    """The same training on both devices; the GPU's model. In float64 rounding decides no binary
+    sample, else up to a share of `chains` may differ."""
     arguments = {"n_components": 24, "n_iter": 3, "random_state": 0, "batch_size": 20, **arguments}
     if float64:
         X, arguments["precision"], same = X.astype(np.float64), "float64", 1e-9
@@ -34,7 +34,8 @@ def both(X, *, same=1e-4, float64=True, chains=0.0, **arguments):
     for name in ("components_", "intercept_hidden_", "intercept_visible_", "log_variance_"):
         np.testing.assert_allclose(getattr(gpu, name), getattr(cpu, name), atol=same, err_msg=name)
     assert gpu.h_samples_.shape == cpu.h_samples_.shape
-    assert not gpu.h_samples_.size or (gpu.h_samples_ != cpu.h_samples_).mean() <= chains
+    apart = np.abs(gpu.h_samples_ - cpu.h_samples_) > 1e-6
+    assert not apart.size or apart.mean() <= chains
     return gpu
 
 
@@ -140,13 +141,18 @@ def test_weights_of_rows(digits):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int16"])
 def test_precisions(digits, precision):
-    """Where rounding decides samples, chains part: the likelihoods stay together."""
+    """Where rounding decides samples, chains part: the likelihoods stay together. Of single runs
+    they differ by 0.6 (one standard deviation); training starts at -44."""
     X = (digits > 0.5).astype(np.float32)
-    scores = []
-    for device in ("cpu", "cuda"):
-        model = uf.RBM(10, n_iter=20, random_state=0, precision=precision, device=device).fit(X)
-        scores.append(model.log_likelihood(X, method="exact").value)
-    assert abs(scores[0] - scores[1]) < 0.5, scores
+    scores = [
+        [
+            uf.RBM(10, n_iter=20, random_state=seed, precision=precision, device=device)
+            .fit(X).log_likelihood(X, method="exact").value
+            for seed in range(4)
+        ]
+        for device in ("cpu", "cuda")
+    ]  # fmt: skip
+    assert abs(np.mean(scores[0]) - np.mean(scores[1])) < 1, scores
 
 
 def test_computing_as_on_the_cpu(digits, tmp_path):

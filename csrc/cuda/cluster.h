@@ -1,4 +1,4 @@
-// What chains (kernels/chain) need of Hopper's clusters beside hopper.h: stores to the memory of a neighbour.
+// What chains (kernels/chain) need of Hopper beside hopper.h: stores to the memory of a neighbour, and fast functions.
 #pragma once
 #include "cuda/hopper.h"
 
@@ -38,6 +38,25 @@ __device__ __forceinline__ void store_async(uint32_t to, uint32_t first, uint32_
 __device__ __forceinline__ double load_of_block(uint32_t address) {
     double x;
     asm volatile("ld.shared::cluster.f64 %0, [%1];" : "=d"(x) : "r"(address) : "memory");
+    return x;
+}
+
+// 2^x and 1 / x, correct to a few units in the last place, without care for denormals
+__device__ __forceinline__ float approximate_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ __forceinline__ float approximate_reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// A parameter read once, and from then on in a register.
+template <class T>
+__device__ __forceinline__ T kept(T x) {
+    asm volatile("" : "+r"(x));
     return x;
 }
 

@@ -1,5 +1,5 @@
 // Input of a GPU that keeps neither side waiting: while it computes with one array, the next one travels. Defined by
-// feed.cu, absent.cpp and simulated.cpp.
+// feed.cu and absent.cpp.
 #pragma once
 #include <cstddef>
 #include <memory>

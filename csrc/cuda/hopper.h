@@ -3,11 +3,19 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/descriptors.h"
+
 namespace unsupfast::cuda {
 
 // Shared memory as PTX names it: an offset. Barriers and targets of copies may be named so.
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// What a launch asked for besides what kernels declare.
+__device__ __forceinline__ unsigned char* dynamic_shared() {
+    extern __shared__ __align__(1024) unsigned char memory[];
+    return memory;
 }
 
 // ---------------------------------------------------------------- clusters
@@ -132,6 +140,9 @@ __device__ __forceinline__ void bulk_copy(void* to, const void* from, uint32_t b
         : "memory");
 }
 
+// What threads wrote to shared memory before is seen by copies and by wgmma after.
+__device__ __forceinline__ void fence_for_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // ---------------------------------------------------------------- registers
 
 template <int kCount>
@@ -143,6 +154,15 @@ __device__ __forceinline__ void give_registers() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCount));
 }
 
+// A register of bytes of two: __byte_perm that the compiler leaves where it stands. Elsewhere it would move it between
+// the wgmmas of a step and make them wait for each other.
+template <int kSelector>
+__device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high) {
+    uint32_t x;
+    asm volatile("prmt.b32 %0, %1, %2, %3;" : "=r"(x) : "r"(low), "r"(high), "n"(kSelector));
+    return x;
+}
+
 // ---------------------------------------------------------------- wgmma
 
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -150,13 +170,6 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 template <int kLeft>
 __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
-}
-
-// The descriptor of an operand in shared memory whose rows are 64 bytes with the 64-byte swizzle, eight rows
-// after 512 bytes. `repeat`: the distance of the next 32 columns where rows run along k, else of no meaning.
-__device__ __forceinline__ uint64_t operand(uint32_t address, uint32_t repeat = 16) {
-    constexpr uint64_t kSwizzle64 = 2;
-    return uint64_t(address >> 4 & 0x3fff) | uint64_t(repeat >> 4) << 16 | uint64_t(512 >> 4) << 32 | kSwizzle64 << 62;
 }
 
 // sum (64 x kCols, the fragments of a warpgroup) = a b, + sum unless `fresh`. a: 64 x 16 along k; b: 16 x kCols,

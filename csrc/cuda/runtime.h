@@ -1,6 +1,6 @@
 // GPUs from the host's side: what is there, memory, copies, and the launch context of CUDA kernels. Includes
-// no CUDA header, and nothing here calls CUDA before it is asked to. Three files define it: runtime.cu; absent.cpp
-// where CUDA is not built; and simulated.cpp, a GPU played by the CPU, on which tests check what the host does.
+// no CUDA header, and nothing here calls CUDA before it is asked to. Defined by runtime.cu, or by absent.cpp where CUDA
+// is not built.
 #pragma once
 #include <memory>
 #include <string>
@@ -48,12 +48,6 @@ struct GpuInfo {
 int device_count(std::string* reason = nullptr);
 // Never throws: what went wrong is in `reason`. Creates no context on the GPU.
 GpuInfo device_info(int device);
-
-#if defined(UNSUPFAST_SIMULATED_GPU)
-inline constexpr bool kSimulated = true;
-#else
-inline constexpr bool kSimulated = false;
-#endif
 
 // Makes a GPU the calling thread's current one, and restores the one before.
 class DeviceScope {

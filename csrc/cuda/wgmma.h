@@ -1,17 +1,10 @@
 // Products of a warpgroup on Hopper's tensor cores: c (64 x 16 n) += a (64 x 16, registers) b (16 x 16 n, shared
 // memory), bfloat16 operands and float32 sums. Lane l of warp w holds of a and c what mma.m16n8k16 holds of rows
-// 16 w to 16 w + 15 (gemm/tiles.h).
+// 16 w to 16 w + 15 (gemm/tiles.h), b lies as tile_descriptor() says.
 #pragma once
-#include "cuda/hopper.h"
+#include "cuda/descriptors.h"
 
 namespace unsupfast::cuda {
-
-// b lies in core matrices of 8 columns x 8 k, 128 contiguous bytes, a row of 16 bytes a column; the two along k are
-// neighbours, then come the next eight columns.
-__device__ __forceinline__ uint64_t tile_descriptor(uint32_t address) {
-    constexpr uint64_t kAlongK = 128, kAlongColumns = 256;
-    return (address & 0x3ffffu) >> 4 | kAlongK >> 4 << 16 | kAlongColumns >> 4 << 32;
-}
 
 // c (64 x 16 n) += a b; only the first 8 n sums of c take part.
 template <int kGranules>

@@ -60,7 +60,7 @@ bool Rbm::chain_pays(int64_t count, int64_t steps) const {
     if (!device.is_gpu() || !visible.binary() || !hidden.binary() || dtype != DType::f32 || format == DType::i16 ||
         up != 1 || down != 1)
         return false;
-    if (!cuda::kSimulated && !(chain_fits_cuda && chain_fits_cuda(visibles, hiddens, format))) return false;
+    if (!chain_fits_cuda || !chain_fits_cuda(visibles, hiddens, format)) return false;
     return steps >= (count <= kAtATime ? kShort : kLong);
 }
 

@@ -214,16 +214,16 @@ inline Vec<T> probit_of(Vec<T> u) {
     const V x = (2 * u - 1) + float(0x1p-24);  // exact in float
     const V w = -log(V((1 - x) * (1 + x)));
     V a = w - 2.5f, b = sqrt(w) - 3;
-    const auto poly = [](V t, const float (&c)[9]) {
+    const auto poly = [](V t, const T(&c)[9]) {
         V p = V{} + c[0];
         for (int i = 1; i < 9; ++i) p = p * t + c[i];
         return p;
     };
-    const float body[9] = {2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f, -4.39150654e-06f, 0.00021858087f,
-                           -0.00125372503f, -0.00417768164f, 0.246640727f,    1.50140941f};
-    const float tail[9] = {-0.000200214257f, 0.000100950558f, 0.00134934322f, -0.00367342844f, 0.00573950773f,
-                           -0.0076224613f,   0.00943887047f,  1.00167406f,    2.83297682f};
-    return (w < 5 ? poly(a, body) : poly(b, tail)) * x * 1.41421356f;
+    const T body[9] = {T(2.81022636e-08), T(3.43273939e-07), T(-3.5233877e-06), T(-4.39150654e-06), T(0.00021858087),
+                       T(-0.00125372503), T(-0.00417768164), T(0.246640727),    T(1.50140941)};
+    const T tail[9] = {T(-0.000200214257), T(0.000100950558), T(0.00134934322), T(-0.00367342844), T(0.00573950773),
+                       T(-0.0076224613),   T(0.00943887047),  T(1.00167406),    T(2.83297682)};
+    return (w < 5 ? poly(a, body) : poly(b, tail)) * x * T(1.4142135623730951);
 }
 inline vf32 probit(vf32 u) { return probit_of<float>(u); }
 inline vf64 probit(vf64 u) { return probit_of<double>(u); }

@@ -20,7 +20,7 @@ enum ChainScratch : int { kTileScratch = 6 };
 template <bool kAnneal, int kPieces>
 __global__ void __launch_bounds__(kThreads, 1) chain_kernel(const __grid_constant__ Chain p) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    extern __shared__ __align__(128) unsigned char memory[];
+    unsigned char* const memory = dynamic_shared();
     const int blocks = int(cluster_blocks()), rank = int(cluster_rank()), sources = blocks * kGroups;
     const int group = __shfl_sync(0xffffffffu, int(threadIdx.x) / 128, 0), warp = int(threadIdx.x) / 32 % 4,
               lane = int(threadIdx.x) % 32;

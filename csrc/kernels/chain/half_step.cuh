@@ -107,17 +107,7 @@ __device__ __forceinline__ void draw(float (&u)[8], const Chain& p, int granule,
         for (int w = 0; w < 4; ++w) u[w / 2 * 4 + 2 * i + w % 2] = float(r[i].word[w] >> 8);
 }
 
-// exp(-x) and 1 / x, correct to a few units in the last place, without care for denormals
-__device__ __forceinline__ float exp_minus(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * -1.44269504f));
-    return y;
-}
-__device__ __forceinline__ float reciprocal(float x) {
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
+__device__ __forceinline__ float exp_minus(float x) { return approximate_exp2(x * -1.44269504f); }
 
 // A(x) - A(x - d) for the softplus A. In small steps by series in d, given the mean at x: it keeps the digits.
 constexpr float kSmallStep = 0.0625f;
@@ -165,17 +155,10 @@ __device__ __forceinline__ void store_means(const Chain& p, const Side& side, fl
                 const int unit = unit_of(side.units, first + g, q, w);
                 if (row + 8 * i < p.m && unit < side.units)
                     p.near_mean[int64_t(row + 8 * i) * side.units + unit] =
-                        reciprocal(1.f + exp_minus(0.5f * c[w / 2 * 4 + 2 * i + w % 2] + bias[w]));
+                        approximate_reciprocal(1.f + exp_minus(0.5f * c[w / 2 * 4 + 2 * i + w % 2] + bias[w]));
             }
         next_granule<8>(c);
     }
-}
-
-// A parameter read once, and from then on in a register.
-template <class T>
-__device__ __forceinline__ T kept(T x) {
-    asm volatile("" : "+r"(x));
-    return x;
 }
 
 __device__ __forceinline__ void load4(float* to, const float4* from) {
@@ -246,7 +229,7 @@ __device__ __forceinline__ uint32_t half_step(const Chain& p, bool near, bool la
             x[at] = 0.5f * scale * c[at] + bias[w];
             const float e = exp_minus(x[at]);
             if (u[at] + u[at] * e < 0x1p24f) on |= 1u << (16 * i + place_of(0, w));  // u < sigmoid(x)
-            mean[at] = reciprocal(1.f + e);
+            mean[at] = approximate_reciprocal(1.f + e);
             if (x[at] < kPadding) x[at] = mean[at] = 0.f;
             largest = fmaxf(largest, fabsf(x[at]));
         }

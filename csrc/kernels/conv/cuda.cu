@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(128)
     };
     const T all = log_sum(T(1));
     if (terms) terms[(place * p.n + j) * maps + map] = all - (p.ratio < 0 ? T(0) : log_sum(T(p.ratio)));
-    T u(2);
+    T u(0);
     if (p.bits)
         u = philox_uniform(p.draw.seed, uint32_t(place * p.n + j), p.draw.first_row + uint32_t(map), step_of(p.draw),
                            p.draw.stream);
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(128)
         const T mean = exp(field[at(q)] - all), before = passed;
         passed += mean;
         if (p.mean) static_cast<T*>(p.mean)[at(q)] = mean;
-        if (u < before || u >= passed) continue;
+        if (!p.bits || u < before || u >= passed) continue;
         const int64_t bit = (column0 + q % C) * p.n + j;
         atomicOr(p.bits + (row0 + q / C) * words + bit / 32, 1u << bit % 32);  // blocks share words
     }

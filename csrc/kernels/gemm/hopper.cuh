@@ -149,7 +149,7 @@ __device__ void clear_tails(const Operands& p, unsigned char* shared) {
             unsigned char* at = shared + stage * S::stage + S::right_at + i / words * S::right_panel;
             reinterpret_cast<uint4*>(at + rest * 64)[i % words] = make_uint4(0, 0, 0, 0);
         }
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    fence_for_copies();
 }
 
 // What one warp copies: each lane one part of every stage, 64 rows of the left operand or a panel of the right one.
@@ -199,21 +199,17 @@ template <class S>
 struct BitFragments {
     uint32_t a[S::steps][4];
 
+    // 0, byte of even, 0, byte of odd; 8 is the sign of the first byte, which has none
     template <int kByte>
     static __device__ uint32_t pair(uint32_t even, uint32_t odd) {
-        uint32_t x;  // 0, byte of even, 0, byte of odd; 8 is the sign of the first byte, which has none
-        // volatile, or the compiler moves it between the wgmmas of a step and makes them wait for each other
-        asm volatile("prmt.b32 %0, %1, %2, %3;"
-                     : "=r"(x)
-                     : "r"(even), "r"(odd), "n"(0x4808 + (kByte << 12) + (kByte << 4)));
-        return x;
+        return permute_bytes<0x4808 + (kByte << 12) + (kByte << 4)>(even, odd);
     }
     __device__ __forceinline__ void load(const unsigned char* stage, int group) {
         const uint32_t bits = reinterpret_cast<const uint32_t*>(stage + group * S::left_block)[threadIdx.x % 128];
 #pragma unroll
         for (int s = 0; s < S::steps; ++s) {
             const uint32_t even = bits << (6 - 2 * s) & 0x40404040u;
-            const uint32_t odd = (s < 3 ? bits << (5 - 2 * s & 7) : bits >> 1) & 0x40404040u;
+            const uint32_t odd = (s < 3 ? bits << ((5 - 2 * s) & 7) : bits >> 1) & 0x40404040u;
             a[s][0] = pair<0>(even, odd);
             a[s][1] = pair<1>(even, odd);
             a[s][2] = pair<2>(even, odd);
@@ -362,7 +358,7 @@ struct Sums {
 
 template <class S, class Epilogue>
 __device__ __forceinline__ void run(const Operands& p, const Epilogue& epilogue) {
-    extern __shared__ __align__(1024) unsigned char shared[];
+    unsigned char* const shared = dynamic_shared();
     const Ring<S> ring(shared);
     uint64_t* meetings = ring.empty + S::stages;
     if (threadIdx.x == 0) {

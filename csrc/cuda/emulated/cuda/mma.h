@@ -1,0 +1,68 @@
+// cuda/mma.h on the emulated GPU.
+#pragma once
+#include <bit>
+#include <cstdint>
+
+#include "cuda/emulated/machine.h"
+#include "kernels/gemm/tiles.h"
+
+namespace unsupfast::cuda {
+
+inline uint32_t round_bf16(float x) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;  // NaN
+    return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+inline uint32_t pack_bf16(float low, float high) { return round_bf16(low) | round_bf16(high) << 16; }
+inline float value_of_bf16(uint32_t bits) { return std::bit_cast<float>(bits << 16); }
+
+// The last lane that comes multiplies for the whole warp: c (16 x 8) += a (16 x 4 kEach words of kEach) b.
+template <int kEach, class Sum, class Product>
+inline void multiply_fragments(Sum (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* what,
+                               const Product& product) {
+    const emulated::Thread& thread = *emulated::current;
+    emulated::Warp& warp = thread.warp();
+    auto& given = warp.given;
+    given[thread.lane()][0] = c;
+    given[thread.lane()][1] = const_cast<uint32_t*>(a);
+    given[thread.lane()][2] = const_cast<uint32_t*>(b);
+    emulated::meet(warp.meeting, 32, what, [&] {
+        uint32_t left[16][8], right[8][8];  // [row][word], [column][word]
+        for (int lane = 0; lane < 32; ++lane)
+            for (int r = 0; r < 4; ++r) {
+                left[frag_row(lane, r % 2)][frag_word(lane, r / 2)] = static_cast<uint32_t*>(given[lane][1])[r];
+                if (r < 2) right[lane / 4][frag_word(lane, r)] = static_cast<uint32_t*>(given[lane][2])[r];
+            }
+        for (int lane = 0; lane < 32; ++lane)
+            for (int r = 0; r < 4; ++r) {
+                const uint32_t *x = left[frag_row(lane, r / 2)], *y = right[frag_column(lane, r % 2)];
+                Sum& sum = static_cast<Sum*>(given[lane][0])[r];
+                sum = product(sum, x, y);
+            }
+    });
+}
+
+inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    multiply_fragments<2>(c, a, b, "mma of bf16", [](float sum, const uint32_t* x, const uint32_t* y) {
+        double exact = sum;
+        for (int w = 0; w < 8; ++w)
+            for (int i = 0; i < 32; i += 16)
+                exact += double(value_of_bf16(x[w] >> i & 0xffffu)) * value_of_bf16(y[w] >> i & 0xffffu);
+        return float(exact);
+    });
+}
+
+template <bool kSigned>
+inline void mma_bytes(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    constexpr const char* kWhat = kSigned ? "mma of signed bytes" : "mma of bytes";
+    multiply_fragments<4>(c, a, b, kWhat, [](int32_t sum, const uint32_t* x, const uint32_t* y) {
+        for (int w = 0; w < 8; ++w)
+            for (int i = 0; i < 32; i += 8) {
+                const int32_t weight = int32_t(y[w] >> i & 255u);
+                sum += int32_t(x[w] >> i & 255u) * (kSigned ? int8_t(weight) : weight);
+            }
+        return sum;
+    });
+}
+
+}  // namespace unsupfast::cuda
