@@ -6,6 +6,7 @@
     nox -s lint          # ruff, mypy, clang-format; `nox -s format` mends what can be mended
     nox -s tests -- -k gibbs
     nox -s wheel cuda sanitize
+    nox -s races         # of CUDA kernels; a quarter of an hour
     nox -s stubs         # write python/unsupfast/_core.pyi again after a change of the bindings
 """
 
@@ -27,6 +28,12 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 MAIN_JOB = "pip install . && unsupfast demo"
 TEST_COMMAND = "pip install '.[test]' && pytest"
+# emulated, without Hopper's engine: a block takes many tiles, and threads come in another order
+SMALL_GPU = {
+    "UNSUPFAST_EMULATED_CAPABILITY": "8.0",
+    "UNSUPFAST_EMULATED_PROCESSORS": "2",
+    "UNSUPFAST_EMULATED_SEED": "1",
+}
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
@@ -132,37 +139,31 @@ def cuda(session: nox.Session) -> None:
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """The kernel tests and, on a GPU played by the CPU, those of models on a GPU, under
-    AddressSanitizer and UndefinedBehaviorSanitizer."""
-    session.install(*extra("test"))
-    development_build(
-        session,
-        "sanitize",
-        UNSUPFAST_SANITIZE="ON",
-        UNSUPFAST_CUDA="OFF",
-        UNSUPFAST_EMULATED_GPU="ON",
-    )
-    libraries = [
-        subprocess.check_output(
-            [os.environ.get("CXX", "g++"), f"-print-file-name={name}"], text=True
-        ).strip()
-        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
-    ]
+    """The kernel tests and those of a GPU, an emulated one, under AddressSanitizer and
+    UndefinedBehaviorSanitizer."""
+    build_with_gpu(session, "sanitize", UNSUPFAST_SANITIZE="ON")
+    libraries = ("libasan.so", "libubsan.so", "libstdc++.so")
     env = {
-        # The interpreter is not instrumented, so the runtime must be there before it; libstdc++
-        # comes with it so that exceptions are intercepted from the start.
-        "LD_PRELOAD": ":".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "PYTHONMALLOC": "malloc",  # so that an overrun of a small Python buffer is seen as well
-        **data_environment(),
     }
-    python = shutil.which("python", path=session.bin)
-    assert python is not None
-    arguments = [*(session.posargs or ["-m", "kernels or gpu"])]
-    # --capture=sys lets the sanitizers' own reports through.
-    arguments += ["--capture=sys", "-p", "no:cacheprovider"]
-    session.run(python, "-m", "pytest", *arguments, env=env)
+    arguments = session.posargs or ["-m", "(kernels or gpu) and not slow"]
+    pytest_with(session, libraries, env, *arguments)
+    if not session.posargs:
+        pytest_with(session, libraries, env | SMALL_GPU, "-m", "not slow", "tests/test_gpu.py")
+
+
+@nox.session
+def races(session: nox.Session) -> None:
+    """On an emulated GPU: threads of a kernel at the same memory of which neither comes first."""
+    build_with_gpu(session, "races", UNSUPFAST_SANITIZE="thread")
+    libraries = ("libtsan.so",)
+    env = {"TSAN_OPTIONS": "report_thread_leaks=0:exitcode=66", "OPENBLAS_NUM_THREADS": "1"}
+    arguments = session.posargs or ["-m", "gpu and not slow"]
+    pytest_with(session, libraries, env, *arguments)
+    if not session.posargs:
+        pytest_with(session, libraries, env | SMALL_GPU, "-m", "not slow", "tests/test_gpu.py")
 
 
 @nox.session
@@ -184,6 +185,35 @@ def bench(session: nox.Session) -> None:
     """`unsupfast bench` against the peers, in an environment of its own."""
     session.install(".[bench]")
     session.run("unsupfast", "bench", *session.posargs, env=data_environment())
+
+
+def build_with_gpu(session: nox.Session, name: str, **options: str) -> None:
+    """A development build whose CUDA kernels an emulated GPU runs, and what the tests need."""
+    session.install(*extra("test"))
+    development_build(
+        session, name, UNSUPFAST_CUDA="OFF", UNSUPFAST_EMULATED_GPU="ON", **options
+    )  # fmt: skip
+
+
+def pytest_with(
+    session: nox.Session, libraries: tuple[str, ...], env: dict[str, str], *arguments: str
+) -> None:
+    """pytest in an interpreter that is not instrumented: the sanitizer's runtime has to be there
+    before it. libstdc++ comes along where exceptions are to be intercepted from the start."""
+    compiler = os.environ.get("CXX", "g++")
+    paths = [
+        subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip()
+        for name in libraries
+    ]
+    python = shutil.which("python", path=session.bin)
+    assert python is not None
+    env = {"LD_PRELOAD": ":".join(paths), **env, **data_environment()}
+    # ThreadSanitizer wants addresses that are not random
+    launcher = ["setarch", "-R"] if "libtsan.so" in libraries else []
+    launcher += ["env", *(f"{name}={value}" for name, value in env.items())]
+    # --capture=sys lets the sanitizers' own reports through
+    options = ["--capture=sys", "-p", "no:cacheprovider"]
+    session.run(*launcher, python, "-m", "pytest", *arguments, *options, external=True)
 
 
 def development_build(session: nox.Session, name: str, **options: str) -> Path:

@@ -8,10 +8,11 @@ import numpy as np
 
 from unsupfast import _core
 
-__all__ = ["GPU", "NO_GPU", "OnGpu"]
+__all__ = ["CHAINS", "GPU", "NO_GPU", "OnGpu"]
 
 _gpus, NO_GPU = _core.gpus()
 GPU = bool(_gpus) and not _gpus[0]["reason"]
+CHAINS = GPU and _gpus[0]["capability"] == "9.0"  # in one kernel: on Hopper alone
 NO_GPU = NO_GPU or (_gpus[0]["reason"] if _gpus else "")
 
 

@@ -9,7 +9,7 @@ import network_cases
 import numpy as np
 import pytest
 import unit_cases
-from on_gpu import GPU, NO_GPU, OnGpu
+from on_gpu import CHAINS, GPU, NO_GPU, OnGpu
 
 from unsupfast import _core
 
@@ -37,8 +37,8 @@ def batches():
     for op in OPS:
         for precision in cases.BIT_PRECISIONS:
             own = [case for case in CASES if case.op == op and precision in case.precisions]
-            if op == "GibbsChain" and precision == "float64":
-                continue  # not on a GPU
+            if op == "GibbsChain" and (precision == "float64" or not CHAINS):
+                continue
             for first in range(0, len(own), BATCH):
                 part = own[first : first + BATCH]
                 yield pytest.param(part, precision, id=f"{op}-{precision}-{first // BATCH}")
@@ -57,12 +57,37 @@ def test_reference(part, precision):
     assert not failures, f"{len(failures)} of {len(part)} cases:\n" + "\n".join(failures[:5])
 
 
+def large_cases():
+    """Products of enough tiles for the larger ones: of 64 rows, of 128, and Hopper's."""
+    draw = {"seed": 3, "step": 5, "stream": 1}
+    for m, n, k in [(1100, 700, 70), (2000, 1600, 70)]:
+        for layout in ("C", "bits"):
+            binary = layout == "bits"
+            yield cases.gemm_case(m, n, k, 0.5, layout, binary=m * binary)
+            yield cases.half_step_case(m, n, k, layout=layout, binary=binary, draw=draw)
+            yield cases.half_step_case(m, n, k, layout=layout, binary=binary, gaussian=True)
+            yield cases.weight_update_case(m, n, k, layout=layout, binary=binary, velocity=True)
+        yield network_cases.dense_case(m, n, k, "tanh")
+        yield network_cases.dense_case(m, n, k, "relu", turned=True)
+        yield network_cases.gradient_case(m, n, k, "sigmoid")
+        yield network_cases.gradient_case(k, n, m, stepped="adam")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", cases.BIT_PRECISIONS)
+@pytest.mark.parametrize("case", list(large_cases()), ids=str)
+def test_large_tiles(case, precision):
+    if precision not in case.precisions:
+        pytest.skip(f"{case.op} has no {precision} form")
+    cases.compare(case, precision)
+
+
 @pytest.mark.parametrize("precision", cases.PRECISIONS)
 @pytest.mark.parametrize("op", OPS)
 def test_two_runs_give_the_same_bits(op, precision):
     own = [case for case in CASES if case.op == op and precision in case.precisions]
-    if not own or (op, precision) == ("GibbsChain", "float64"):
-        pytest.skip(f"{op} has no {precision} form")
+    if not own or (op == "GibbsChain" and (precision == "float64" or not CHAINS)):
+        pytest.skip(f"{op} has no {precision} form here")
     for case in [c for c in own if c.large] + own[:: max(1, len(own) // 10)]:
         inputs, _ = cases.prepared(case, precision)
         first = {name: np.asarray(y).tobytes() for name, y in case.run(inputs, precision).items()}

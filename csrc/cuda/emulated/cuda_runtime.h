@@ -86,25 +86,27 @@ inline void __trap() { unsupfast::emulated::fail("__trap()"); }
 
 inline void __syncthreads() {
     auto& block = *unsupfast::emulated::current->block;
-    unsupfast::emulated::meet(block.meeting, block.live, "__syncthreads");
+    unsupfast::emulated::synchronise(block.meeting, block.live, "__syncthreads");
 }
-inline void __syncwarp() { unsupfast::emulated::meet(unsupfast::emulated::current->warp().meeting, 32, "__syncwarp"); }
+inline void __syncwarp() {
+    unsupfast::emulated::synchronise(unsupfast::emulated::current->warp().meeting, 32, "__syncwarp");
+}
 
 namespace unsupfast::emulated {
 
-// Shows x to the other lanes and looks at that of lane from(lane).
+// Shows x to the other lanes; what from() makes of what they showed. Does not order memory.
 template <class T, class F>
-auto exchange(unsigned mask, T x, const char* what, F&& from) {
+USF_UNSEEN auto exchange(unsigned mask, T x, const char* what, F&& from) {
     if (mask != 0xffffffffu) fail("only whole warps exchange values here");
     const Thread& thread = *current;
     Warp& warp = thread.warp();
     auto& shown = warp.shown[warp.meeting.round % 2];
     std::memcpy(&shown[thread.lane()], &x, sizeof(T));
-    meet(warp.meeting, 32, what);
+    meet<false>(warp.meeting, 32, what, [] {});
     return from(shown, thread.lane());
 }
 template <class T>
-T value_of(const uint64_t& shown) {
+USF_UNSEEN T value_of(const uint64_t& shown) {
     T x;
     std::memcpy(&x, &shown, sizeof(T));
     return x;
@@ -114,24 +116,24 @@ T value_of(const uint64_t& shown) {
 
 template <class T>
 T __shfl_xor_sync(unsigned mask, T x, int distance) {
-    return unsupfast::emulated::exchange(mask, x, "__shfl_xor_sync", [=](const uint64_t* shown, int lane) {
+    return unsupfast::emulated::exchange(mask, x, "__shfl_xor_sync", [=](const uint64_t* shown, int lane) USF_UNSEEN {
         return unsupfast::emulated::value_of<T>(shown[lane ^ distance]);
     });
 }
 template <class T>
 T __shfl_sync(unsigned mask, T x, int source, int width = 32) {
-    return unsupfast::emulated::exchange(mask, x, "__shfl_sync", [=](const uint64_t* shown, int lane) {
+    return unsupfast::emulated::exchange(mask, x, "__shfl_sync", [=](const uint64_t* shown, int lane) USF_UNSEEN {
         return unsupfast::emulated::value_of<T>(shown[lane / width * width + source % width]);
     });
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T x, int distance) {
-    return unsupfast::emulated::exchange(mask, x, "__shfl_up_sync", [=](const uint64_t* shown, int lane) {
+    return unsupfast::emulated::exchange(mask, x, "__shfl_up_sync", [=](const uint64_t* shown, int lane) USF_UNSEEN {
         return unsupfast::emulated::value_of<T>(shown[lane < distance ? lane : lane - distance]);
     });
 }
 inline unsigned __ballot_sync(unsigned mask, int x) {
-    return unsupfast::emulated::exchange(mask, x != 0, "__ballot_sync", [](const uint64_t* shown, int) {
+    return unsupfast::emulated::exchange(mask, x != 0, "__ballot_sync", [](const uint64_t* shown, int) USF_UNSEEN {
         unsigned votes = 0;
         for (int i = 0; i < 32; ++i) votes |= unsigned(unsupfast::emulated::value_of<bool>(shown[i])) << i;
         return votes;
@@ -141,13 +143,13 @@ inline int __any_sync(unsigned mask, int x) { return __ballot_sync(mask, x) != 0
 
 // one thread runs at a time
 template <class T, class U>
-T atomicAdd(T* p, U x) {
+USF_UNSEEN T atomicAdd(T* p, U x) {
     const T before = *p;
     *p += T(x);
     return before;
 }
 template <class T, class U>
-T atomicOr(T* p, U x) {
+USF_UNSEEN T atomicOr(T* p, U x) {
     const T before = *p;
     *p |= T(x);
     return before;

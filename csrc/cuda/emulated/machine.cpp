@@ -112,6 +112,7 @@ struct Fiber {
     void* pointer = nullptr;
     Thread* thread = nullptr;  // that waits on it; null: free
     void* fake = nullptr;      // of AddressSanitizer
+    void* seen = nullptr;      // by ThreadSanitizer
 };
 
 namespace {
@@ -123,11 +124,12 @@ struct Machine {
     std::vector<uint32_t> order;
     size_t next = 0;  // of order: the thread that starts next
     std::vector<std::unique_ptr<Fiber>> fibers;
-    std::vector<Fiber*> idle, waiting;
+    std::vector<Fiber*> idle, waiting, spent;
     Fiber* running = nullptr;
     std::string failure;
     void* pointer = nullptr;  // of the stack that schedules
     void* fake = nullptr;
+    void* seen = nullptr;
     const void* bottom = nullptr;
     size_t size = 0;
     unsigned char* shared = nullptr;  // of a cluster's blocks
@@ -143,6 +145,9 @@ void to_scheduler(Fiber& fiber) {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&fiber.fake, m.bottom, m.size);
 #endif
+#if defined(UNSUPFAST_RACES)
+    __tsan_switch_to_fiber(m.seen, __tsan_switch_to_fiber_no_sync);
+#endif
     usf_switch_stack(&fiber.pointer, m.pointer);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fiber.fake, &m.bottom, &m.size);
@@ -155,6 +160,9 @@ void resume(Fiber& fiber) {
     current = fiber.thread;
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&m.fake, fiber.memory + kGuard, kStack);
+#endif
+#if defined(UNSUPFAST_RACES)
+    __tsan_switch_to_fiber(fiber.seen, __tsan_switch_to_fiber_no_sync);
 #endif
     usf_switch_stack(&m.pointer, fiber.pointer);
 #if defined(__SANITIZE_ADDRESS__)
@@ -185,6 +193,7 @@ void run_threads() {
         while (m.next < m.order.size() && m.failure.empty()) {
             Thread& thread = m.threads[m.order[m.next++]];
             current = fiber.thread = &thread;
+            acquire(&m.cluster.begun);
             try {
                 (*m.kernel)();
                 end(thread);
@@ -193,6 +202,8 @@ void run_threads() {
             } catch (const std::exception& error) {
                 m.failure = error.what();
             }
+            release(&m.cluster.ended);
+            if (kRaces) break;  // or it would be seen as the same thread as the next
         }
         fiber.thread = nullptr;
         to_scheduler(fiber);
@@ -212,6 +223,9 @@ Fiber& fresh_fiber() {
     if (p == MAP_FAILED) throw std::bad_alloc();
     mprotect(p, kGuard, PROT_NONE);
     fiber->memory = static_cast<char*>(p);
+#if defined(UNSUPFAST_RACES)
+    fiber->seen = __tsan_create_fiber(0);
+#endif
     // as usf_switch_stack left it: registers, then where it returns to; a function starts with its stack at 16 n + 8
 #if defined(__x86_64__)
     void** top = reinterpret_cast<void**>(fiber->memory + kGuard + kStack - 64);
@@ -265,12 +279,13 @@ void run_cluster(unsigned first) {
     }
     shuffle(m.order);
     m.next = 0;
+    release(&cluster.begun);
     while (cluster.live > 0) {
         bool moved = false;
         while (m.next < m.order.size() && m.failure.empty()) {
             Fiber& fiber = fresh_fiber();
             resume(fiber);
-            (fiber.thread ? m.waiting : m.idle).push_back(&fiber);
+            (fiber.thread ? m.waiting : kRaces ? m.spent : m.idle).push_back(&fiber);
             moved = true;
         }
         shuffle(m.waiting);
@@ -285,7 +300,7 @@ void run_cluster(unsigned first) {
             if (fiber.thread)
                 m.waiting[kept++] = &fiber;
             else
-                m.idle.push_back(&fiber);
+                (kRaces ? m.spent : m.idle).push_back(&fiber);
         }
         if (!m.failure.empty()) throw Failure{m.failure};
         m.waiting.resize(kept);
@@ -298,8 +313,12 @@ void run_cluster(unsigned first) {
         }
         const auto work = std::move(cluster.late.back());
         cluster.late.pop_back();
+        acquire(&cluster.late);
         work();
     }
+    acquire(&cluster.ended);
+    m.idle.insert(m.idle.end(), m.spent.begin(), m.spent.end());
+    m.spent.clear();
     if (!cluster.late.empty()) throw Failure{"blocks ended before their copies came"};
 }
 
@@ -318,15 +337,18 @@ void wait_while(const uint64_t* word, uint64_t mask, uint64_t value, const char*
 }
 
 void later(std::function<void()> work) {
-    if (toss())
-        work();
-    else
-        current->block->cluster->late.push_back(std::move(work));
+    if (toss()) return work();
+    Cluster& cluster = *current->block->cluster;
+    release(&cluster.late);
+    cluster.late.push_back(std::move(work));
 }
 
 std::string run(const Grid& asked, const std::function<void()>& kernel) {
     Machine& m = machine();
     grid = asked;
+#if defined(UNSUPFAST_RACES)
+    m.seen = __tsan_get_current_fiber();
+#endif
     m.kernel = &kernel;
     m.failure.clear();
     try {
@@ -340,6 +362,7 @@ std::string run(const Grid& asked, const std::function<void()>& kernel) {
         m.fibers.clear();
         m.idle.clear();
         m.waiting.clear();
+        m.spent.clear();
         return failure.what;
     }
     return {};

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "cuda/emulated/races.h"
+
 namespace unsupfast::emulated {
 
 struct Index {
@@ -80,6 +82,7 @@ struct Cluster {
     Meeting meeting;
     int live = 0;
     std::vector<std::function<void()>> late;  // copies on their way
+    char begun = 0, ended = 0;                // what its threads follow, and what follows them
 };
 
 extern Thread* current;  // the thread that runs
@@ -98,24 +101,29 @@ std::string run(const Grid& grid, const std::function<void()>& kernel);
 // The thread waits while (*word & mask) == value.
 void wait_while(const uint64_t* word, uint64_t mask, uint64_t value, const char* what);
 
-// Waits for all `count` threads; the last one to come does `work`, which all see done.
-template <class F>
-void meet(Meeting& meeting, int count, const char* what, F&& work) {
+// Waits for all `count` threads; the last one to come does `work`, which all see done. Memory is ordered where
+// `ordered`: what a thread wrote before, all see after.
+template <bool ordered, class F>
+USF_UNSEEN void meet(Meeting& meeting, int count, const char* what, F&& work) {
     if (meeting.here == 0) meeting.what = what;
     if (std::strcmp(meeting.what, what) != 0)
         fail(std::string("threads of a warp or block meet at different instructions: ") + meeting.what + " and " +
              what);
     const uint64_t round = meeting.round;
+    if (ordered) release(&meeting);
     if (++meeting.here == count) {
+        if (ordered) acquire(&meeting);
         work();
+        if (ordered) release(&meeting);
         meeting.here = 0;
         ++meeting.round;
-        return;
+    } else {
+        wait_while(&meeting.round, ~uint64_t(0), round, what);
+        if (ordered) acquire(&meeting);
     }
-    wait_while(&meeting.round, ~uint64_t(0), round, what);
 }
-inline void meet(Meeting& meeting, int count, const char* what) {
-    meet(meeting, count, what, [] {});
+inline void synchronise(Meeting& meeting, int count, const char* what) {
+    meet<true>(meeting, count, what, [] {});
 }
 
 // Asynchronous work: at once, or when there is nothing else to do.

@@ -50,7 +50,7 @@ constexpr int kThreads = 128, kRows = 64, kDepth = 16, kMostColumns = 256;
 
 void multiply(const Block& block, const Product* const (&asked)[kThreads]) {
     const Product& p = *asked[0];
-    static float left[kRows][kDepth], right[kDepth][kMostColumns], sums[kRows][kMostColumns];
+    float left[kRows][kDepth], right[kDepth][kMostColumns], sums[kRows][kMostColumns];
     const Operand a(p.a), b(p.b);
     for (int t = 0; t < kThreads; ++t) {
         const Product& q = *asked[t];
@@ -91,7 +91,7 @@ void commit_products() { current->groups.push_back(current->products.size()); }
 void finish_products(int left) {
     Block& block = *current->block;
     const int group = current->number / kThreads;
-    meet(block.groups[size_t(group)], kThreads, "wgmma.wait_group", [&] {
+    meet<true>(block.groups[size_t(group)], kThreads, "wgmma.wait_group", [&] {
         Thread* const first = current - current->number % kThreads;
         const size_t groups = first->groups.size();
         const size_t done = groups > size_t(left) ? groups - size_t(left) : 0;

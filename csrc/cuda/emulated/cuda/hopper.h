@@ -18,7 +18,7 @@ inline uint32_t cluster_rank() { return uint32_t(emulated::current->block->rank)
 inline uint32_t cluster_blocks() { return uint32_t(emulated::grid.cluster); }
 inline void cluster_barrier() {
     emulated::Cluster& cluster = *emulated::current->block->cluster;
-    emulated::meet(cluster.meeting, int(emulated::grid.cluster * emulated::grid.threads.x), "barrier.cluster");
+    emulated::synchronise(cluster.meeting, int(emulated::grid.cluster * emulated::grid.threads.x), "barrier.cluster");
 }
 
 // Grids come one after the other.

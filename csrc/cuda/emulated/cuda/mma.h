@@ -18,15 +18,15 @@ inline float value_of_bf16(uint32_t bits) { return std::bit_cast<float>(bits << 
 
 // The last lane that comes multiplies for the whole warp: c (16 x 8) += a (16 x 4 kEach words of kEach) b.
 template <int kEach, class Sum, class Product>
-inline void multiply_fragments(Sum (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* what,
-                               const Product& product) {
+USF_UNSEEN inline void multiply_fragments(Sum (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* what,
+                                          const Product& product) {
     const emulated::Thread& thread = *emulated::current;
     emulated::Warp& warp = thread.warp();
     auto& given = warp.given;
     given[thread.lane()][0] = c;
     given[thread.lane()][1] = const_cast<uint32_t*>(a);
     given[thread.lane()][2] = const_cast<uint32_t*>(b);
-    emulated::meet(warp.meeting, 32, what, [&] {
+    emulated::meet<false>(warp.meeting, 32, what, [&]() USF_UNSEEN {
         uint32_t left[16][8], right[8][8];  // [row][word], [column][word]
         for (int lane = 0; lane < 32; ++lane)
             for (int r = 0; r < 4; ++r) {
@@ -43,7 +43,7 @@ inline void multiply_fragments(Sum (&c)[4], const uint32_t (&a)[4], const uint32
 }
 
 inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    multiply_fragments<2>(c, a, b, "mma of bf16", [](float sum, const uint32_t* x, const uint32_t* y) {
+    multiply_fragments<2>(c, a, b, "mma of bf16", [](float sum, const uint32_t* x, const uint32_t* y) USF_UNSEEN {
         double exact = sum;
         for (int w = 0; w < 8; ++w)
             for (int i = 0; i < 32; i += 16)
@@ -55,7 +55,7 @@ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 template <bool kSigned>
 inline void mma_bytes(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     constexpr const char* kWhat = kSigned ? "mma of signed bytes" : "mma of bytes";
-    multiply_fragments<4>(c, a, b, kWhat, [](int32_t sum, const uint32_t* x, const uint32_t* y) {
+    multiply_fragments<4>(c, a, b, kWhat, [](int32_t sum, const uint32_t* x, const uint32_t* y) USF_UNSEEN {
         for (int w = 0; w < 8; ++w)
             for (int i = 0; i < 32; i += 8) {
                 const int32_t weight = int32_t(y[w] >> i & 255u);
