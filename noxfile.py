@@ -142,28 +142,21 @@ def sanitize(session: nox.Session) -> None:
     """The kernel tests and those of a GPU, an emulated one, under AddressSanitizer and
     UndefinedBehaviorSanitizer."""
     build_with_gpu(session, "sanitize", UNSUPFAST_SANITIZE="ON")
-    libraries = ("libasan.so", "libubsan.so", "libstdc++.so")
     env = {
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "PYTHONMALLOC": "malloc",  # so that an overrun of a small Python buffer is seen as well
     }
-    arguments = session.posargs or ["-m", "(kernels or gpu) and not slow"]
-    pytest_with(session, libraries, env, *arguments)
-    if not session.posargs:
-        pytest_with(session, libraries, env | SMALL_GPU, "-m", "not slow", "tests/test_gpu.py")
+    # libstdc++ comes along so that exceptions are intercepted from the start
+    run_gpu_tests(session, "kernels", ("libasan.so", "libubsan.so", "libstdc++.so"), env)
 
 
 @nox.session
 def races(session: nox.Session) -> None:
     """On an emulated GPU: threads of a kernel at the same memory of which neither comes first."""
     build_with_gpu(session, "races", UNSUPFAST_SANITIZE="thread")
-    libraries = ("libtsan.so",)
     env = {"TSAN_OPTIONS": "report_thread_leaks=0:exitcode=66", "OPENBLAS_NUM_THREADS": "1"}
-    arguments = session.posargs or ["-m", "gpu and not slow"]
-    pytest_with(session, libraries, env, *arguments)
-    if not session.posargs:
-        pytest_with(session, libraries, env | SMALL_GPU, "-m", "not slow", "tests/test_gpu.py")
+    run_gpu_tests(session, "kernels and gpu", ("libtsan.so",), env)
 
 
 @nox.session
@@ -195,11 +188,11 @@ def build_with_gpu(session: nox.Session, name: str, **options: str) -> None:
     )  # fmt: skip
 
 
-def pytest_with(
-    session: nox.Session, libraries: tuple[str, ...], env: dict[str, str], *arguments: str
+def run_gpu_tests(
+    session: nox.Session, marks: str, libraries: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    """pytest in an interpreter that is not instrumented: the sanitizer's runtime has to be there
-    before it. libstdc++ comes along where exceptions are to be intercepted from the start."""
+    """Tests with these marks, and those of models on a GPU, in an interpreter that is not
+    instrumented: the sanitizer's runtime has to be there before it."""
     compiler = os.environ.get("CXX", "g++")
     paths = [
         subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip()
@@ -210,10 +203,27 @@ def pytest_with(
     env = {"LD_PRELOAD": ":".join(paths), **env, **data_environment()}
     # ThreadSanitizer wants addresses that are not random
     launcher = ["setarch", "-R"] if "libtsan.so" in libraries else []
-    launcher += ["env", *(f"{name}={value}" for name, value in env.items())]
-    # --capture=sys lets the sanitizers' own reports through
-    options = ["--capture=sys", "-p", "no:cacheprovider"]
-    session.run(*launcher, python, "-m", "pytest", *arguments, *options, external=True)
+
+    def pytest(*arguments: str, **more: str) -> str:
+        variables = [f"{name}={value}" for name, value in (env | more).items()]
+        # --capture=sys lets the sanitizers' own reports through
+        options = ["--capture=sys", "-p", "no:cacheprovider"]
+        command = [*launcher, "env", *variables, python, "-m", "pytest", *arguments, *options]
+        return shlex.join(command)
+
+    if session.posargs:
+        shell(session, pytest(*session.posargs))
+        return
+    kernels = pytest("-m", f"{marks} and not slow")
+    small_gpu = pytest("-m", "not slow", "tests/test_gpu.py", **SMALL_GPU)
+    models = pytest("-m", "gpu and not kernels and not slow")
+    # side by side
+    log = shlex.quote(str(Path(session.create_tmp()).resolve() / "models.log"))
+    shell(
+        session,
+        f"{models} >{log} 2>&1 & status=0; {{ {kernels} && {small_gpu}; }} || status=1; "
+        f"wait $! || status=1; cat {log}; exit $status",
+    )
 
 
 def development_build(session: nox.Session, name: str, **options: str) -> Path:

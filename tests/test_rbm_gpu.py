@@ -141,18 +141,18 @@ def test_weights_of_rows(digits):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int16"])
 def test_precisions(digits, precision):
-    """Where rounding decides samples, chains part: the likelihoods stay together. Of single runs
-    they differ by 0.6 (one standard deviation); training starts at -44."""
+    """Where rounding decides samples, chains part: the likelihoods stay together. Their
+    mean over two seeds has a standard deviation of 0.4; training starts at -44."""
     X = (digits > 0.5).astype(np.float32)
     scores = [
         [
             uf.RBM(10, n_iter=20, random_state=seed, precision=precision, device=device)
             .fit(X).log_likelihood(X, method="exact").value
-            for seed in range(4)
+            for seed in range(2)
         ]
         for device in ("cpu", "cuda")
     ]  # fmt: skip
-    assert abs(np.mean(scores[0]) - np.mean(scores[1])) < 1, scores
+    assert abs(np.mean(scores[0]) - np.mean(scores[1])) < 1.2, scores
 
 
 def test_computing_as_on_the_cpu(digits, tmp_path):

@@ -94,10 +94,14 @@ inline void __syncwarp() {
 
 namespace unsupfast::emulated {
 
+inline void require_whole(unsigned mask) {
+    if (mask != 0xffffffffu) fail("only whole warps exchange values here");
+}
+
 // Shows x to the other lanes; what from() makes of what they showed. Does not order memory.
 template <class T, class F>
 USF_UNSEEN auto exchange(unsigned mask, T x, const char* what, F&& from) {
-    if (mask != 0xffffffffu) fail("only whole warps exchange values here");
+    require_whole(mask);
     const Thread& thread = *current;
     Warp& warp = thread.warp();
     auto& shown = warp.shown[warp.meeting.round % 2];
@@ -132,12 +136,15 @@ T __shfl_up_sync(unsigned mask, T x, int distance) {
         return unsupfast::emulated::value_of<T>(shown[lane < distance ? lane : lane - distance]);
     });
 }
-inline unsigned __ballot_sync(unsigned mask, int x) {
-    return unsupfast::emulated::exchange(mask, x != 0, "__ballot_sync", [](const uint64_t* shown, int) USF_UNSEEN {
-        unsigned votes = 0;
-        for (int i = 0; i < 32; ++i) votes |= unsigned(unsupfast::emulated::value_of<bool>(shown[i])) << i;
-        return votes;
-    });
+USF_UNSEEN inline unsigned __ballot_sync(unsigned mask, int x) {
+    unsupfast::emulated::require_whole(mask);
+    const unsupfast::emulated::Thread& thread = *unsupfast::emulated::current;
+    unsupfast::emulated::Warp& warp = thread.warp();
+    uint64_t& votes = warp.shown[warp.meeting.round % 2][0];
+    if (warp.meeting.here == 0) votes = 0;
+    votes |= uint64_t(x != 0) << thread.lane();
+    unsupfast::emulated::meet<false>(warp.meeting, 32, "__ballot_sync", [] {});
+    return unsigned(votes);
 }
 inline int __any_sync(unsigned mask, int x) { return __ballot_sync(mask, x) != 0; }
 

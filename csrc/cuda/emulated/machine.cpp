@@ -240,8 +240,8 @@ Fiber& fresh_fiber() {
     return *m.fibers.back();
 }
 
-// Runs all threads of the cluster whose first block has this number.
-void run_cluster(unsigned first) {
+// Runs all threads of a cluster.
+void run_cluster(unsigned first_block) {
     Machine& m = machine();
     Cluster& cluster = m.cluster;
     const size_t each = grid.threads.x, blocks = size_t(grid.cluster), room = kReserved + kLargest;
@@ -258,7 +258,7 @@ void run_cluster(unsigned first) {
     m.order.resize(each * blocks);
     for (size_t b = 0; b < blocks; ++b) {
         Block& block = cluster.blocks[b];
-        block.index = {first + unsigned(b), 0, 0};
+        block.index = {first_block + unsigned(b), 0, 0};
         block.cluster = &cluster;
         block.rank = int(b);
         block.live = int(each);
@@ -288,22 +288,22 @@ void run_cluster(unsigned first) {
             (fiber.thread ? m.waiting : kRaces ? m.spent : m.idle).push_back(&fiber);
             moved = true;
         }
-        shuffle(m.waiting);
-        size_t kept = 0;
-        for (size_t i = 0; i < m.waiting.size() && m.failure.empty(); ++i) {
-            Fiber& fiber = *m.waiting[i];
+        const size_t count = m.waiting.size(), first = count ? next_random() % count : 0;
+        bool some_ended = false;
+        for (size_t i = 0; i < count && m.failure.empty(); ++i) {
+            Fiber*& slot = m.waiting[(first + i) % count];
+            Fiber& fiber = *slot;
             const Thread& t = *fiber.thread;
-            if ((*t.word & t.mask) != t.value) {
-                resume(fiber);
-                moved = true;
-            }
-            if (fiber.thread)
-                m.waiting[kept++] = &fiber;
-            else
-                (kRaces ? m.spent : m.idle).push_back(&fiber);
+            if ((*t.word & t.mask) == t.value) continue;
+            resume(fiber);
+            moved = true;
+            if (fiber.thread) continue;
+            (kRaces ? m.spent : m.idle).push_back(&fiber);
+            slot = nullptr;
+            some_ended = true;
         }
         if (!m.failure.empty()) throw Failure{m.failure};
-        m.waiting.resize(kept);
+        if (some_ended) std::erase(m.waiting, nullptr);
         if (moved || cluster.live == 0) continue;
         if (cluster.late.empty()) {
             const Thread& t = *m.waiting.front()->thread;

@@ -106,7 +106,7 @@ void wait_while(const uint64_t* word, uint64_t mask, uint64_t value, const char*
 template <bool ordered, class F>
 USF_UNSEEN void meet(Meeting& meeting, int count, const char* what, F&& work) {
     if (meeting.here == 0) meeting.what = what;
-    if (std::strcmp(meeting.what, what) != 0)
+    if (meeting.what != what && std::strcmp(meeting.what, what) != 0)
         fail(std::string("threads of a warp or block meet at different instructions: ") + meeting.what + " and " +
              what);
     const uint64_t round = meeting.round;
