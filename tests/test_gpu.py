@@ -64,12 +64,14 @@ def large_cases():
         for layout in ("C", "bits"):
             binary = layout == "bits"
             yield cases.gemm_case(m, n, k, 0.5, layout, binary=m * binary)
-            yield cases.half_step_case(m, n, k, layout=layout, binary=binary, draw=draw)
-            yield cases.half_step_case(m, n, k, layout=layout, binary=binary, gaussian=True)
+            for field in (False, True):
+                yield cases.half_step_case(
+                    m, n, k, layout=layout, binary=binary, draw=draw, field=field, gaussian=binary
+                )
             yield cases.weight_update_case(m, n, k, layout=layout, binary=binary, velocity=True)
         yield network_cases.dense_case(m, n, k, "tanh")
         yield network_cases.dense_case(m, n, k, "relu", turned=True)
-        yield network_cases.gradient_case(m, n, k, "sigmoid")
+        yield network_cases.gradient_case(k, n, m, "sigmoid")
         yield network_cases.gradient_case(k, n, m, stepped="adam")
 
 

@@ -155,6 +155,16 @@ def test_precisions(digits, precision):
     assert abs(np.mean(scores[0]) - np.mean(scores[1])) < 1.2, scores
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "int16"])
+@pytest.mark.parametrize("rows, hidden", [(1100, 700), (2000, 1600)])
+def test_large_tiles(rows, hidden, precision):
+    """Half-steps that draw bits, of enough tiles for the larger products."""
+    X = (np.random.default_rng(0).random((rows, 70)) < 0.3).astype(np.float32)
+    options = {"n_components": hidden, "batch_size": rows, "n_iter": 2, "precision": precision}
+    both(X, float64=False, same=1e-3, method="pcd", chains=0.01, **options)
+
+
 def test_computing_as_on_the_cpu(digits, tmp_path):
     X = (digits > 0.5).astype(np.float64)
     gpu = uf.RBM(12, n_iter=3, random_state=0, device="cuda").fit(X)

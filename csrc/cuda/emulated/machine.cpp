@@ -247,6 +247,7 @@ void run_cluster(unsigned first_block) {
     const size_t each = grid.threads.x, blocks = size_t(grid.cluster), room = kReserved + kLargest;
     cluster.meeting = {};
     cluster.late.clear();
+    cluster.late.reserve(4096);  // never more: threads would meet where it grows
     cluster.live = int(each * blocks);
     cluster.blocks.resize(blocks);
     if (m.shared_blocks < blocks) {
@@ -337,8 +338,8 @@ void wait_while(const uint64_t* word, uint64_t mask, uint64_t value, const char*
 }
 
 void later(std::function<void()> work) {
-    if (toss()) return work();
     Cluster& cluster = *current->block->cluster;
+    if (toss() || cluster.late.size() == cluster.late.capacity()) return work();
     release(&cluster.late);
     cluster.late.push_back(std::move(work));
 }

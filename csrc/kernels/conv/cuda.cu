@@ -97,8 +97,8 @@ template <class T>
 void pooling_step(const PoolingStep& p, const Launch& launch) {
     if (p.m == 0 || p.n == 0) return;
     T* field = static_cast<T*>(launch.scratch(kFieldScratch, size_t(p.m * p.n) * sizeof(T)));
-    multiply<T, true>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
-                      StoreField<T>{field, static_cast<const T*>(p.bias), p.n, T(p.scale)});
+    multiply<T, Lefts::patches>(p.m, p.n, p.k, p.states, right_panels(p.weights, p.format), p.format, launch,
+                                StoreField<T>{field, static_cast<const T*>(p.bias), p.n, T(p.scale)});
     const int64_t maps = p.m / (p.out_height * p.out_width), count = p.m / (p.pool * p.pool) * p.n;
     T* terms = nullptr;
     if (p.log_partition) terms = static_cast<T*>(launch.scratch(kPartialScratch, size_t(count) * sizeof(T)));
@@ -145,8 +145,8 @@ template <class T>
 void filter_gradient(const FilterGradient& p, const Launch& launch) {
     Left turned = p.patches;
     turned.patches.turned = true;
-    multiply<T, true>(p.k, p.n, p.m, turned, right_values(p.hidden, p.n, nullptr), p.format, launch,
-                      StoreTurned<T>{static_cast<T*>(p.out), p.k, p.n, T(p.scale), T(p.beta)});
+    multiply<T, Lefts::patches>(p.k, p.n, p.m, turned, right_values(p.hidden, p.n, nullptr), p.format, launch,
+                                StoreTurned<T>{static_cast<T*>(p.out), p.k, p.n, T(p.scale), T(p.beta)});
     if (!p.sums || p.n == 0) return;
     const int64_t chunks = (p.m + 255) / 256;
     T* partial = static_cast<T*>(launch.scratch(kPartialScratch, size_t(chunks * p.n) * sizeof(T)));

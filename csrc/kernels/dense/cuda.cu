@@ -54,8 +54,8 @@ void dense(const Dense& p, const Launch& launch) {
                         launch);
         right = made;
     }
-    multiply<T>(p.m, p.n, p.k, p.x, right_panels(right, p.format), p.format, launch,
-                ActivationEpilogue<T>{p.n, static_cast<const T*>(p.bias), p.act, static_cast<T*>(p.y)});
+    multiply<T, Lefts::values>(p.m, p.n, p.k, p.x, right_panels(right, p.format), p.format, launch,
+                               ActivationEpilogue<T>{p.n, static_cast<const T*>(p.bias), p.act, static_cast<T*>(p.y)});
 }
 
 // ---------------------------------------------------------------- gate
@@ -154,9 +154,9 @@ void sum_products(int64_t k, int64_t n, const Product* products, int64_t count, 
     for (int64_t q = 0; q < (count > 0 ? count : 1); ++q) {
         const Product& p = count > 0 ? products[q] : nothing;
         const bool first = q == 0;
-        multiply<T>(k, n, p.depth, p.left, right_panels(p.right, format), format, launch,
-                    WeightEpilogue<T>{k, n, out, first ? beta : T(1), static_cast<const T*>(w),
-                                      first ? static_cast<const T*>(columns) : nullptr});
+        multiply<T, Lefts::values>(k, n, p.depth, p.left, right_panels(p.right, format), format, launch,
+                                   WeightEpilogue<T>{k, n, out, first ? beta : T(1), static_cast<const T*>(w),
+                                                     first ? static_cast<const T*>(columns) : nullptr});
     }
 }
 
@@ -215,9 +215,9 @@ void dense_update(const DenseUpdate& p, const Launch& launch) {
         sum_products<T>(p.k, p.n, p.products, p.count - 1, nullptr, nullptr, T(0), before, p.format, launch);
     }
     const Product last = p.count > 0 ? p.products[p.count - 1] : Product{0, {}, nullptr};
-    multiply<T>(p.k, p.n, last.depth, last.left, right_panels(last.right, p.format), p.format, launch,
-                UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), before,
-                                  static_cast<const T*>(p.columns), p.step.nonfinite});
+    multiply<T, Lefts::values>(p.k, p.n, last.depth, last.left, right_panels(last.right, p.format), p.format, launch,
+                               UpdateEpilogue<T>{p.k, p.n, p.step.slices[0], StepNumbers<T>(p.step), before,
+                                                 static_cast<const T*>(p.columns), p.step.nonfinite});
 }
 
 }  // namespace

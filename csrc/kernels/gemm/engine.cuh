@@ -471,17 +471,18 @@ void multiply_format(int64_t m, int64_t n, int64_t k, const Left& a, const Right
         go(Tile<Format, 32>());
 }
 
-// Runs the epilogue on A (m x k) times b (k x n). kPatches: A is of patches, which Hopper's engine does not take.
-template <class T, bool kPatches = false, class Epilogue>
+// Runs the epilogue on A (m x k) times b (k x n). Hopper's engine takes no patches.
+template <class T, Lefts kLefts = Lefts::any, class Epilogue>
 void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DType format, const Launch& launch,
               const Epilogue& epilogue) {
     if (m == 0 || n == 0) return;
     if constexpr (sizeof(T) == 4) {
-        if constexpr (!kPatches)
-            if (hopper::multiply(m, n, k, a, b, format, launch, epilogue)) return;
+        if constexpr (kLefts != Lefts::patches)
+            if (hopper::multiply<kLefts>(m, n, k, a, b, format, launch, epilogue)) return;
         if (format == DType::bf16) return multiply_format<Bf16>(m, n, k, a, b, launch, epilogue);
-        if (b.is_fixed && a.bits && k <= Fixed::kMaxDepth)
-            return multiply_format<Fixed>(m, n, k, a, b, launch, epilogue);
+        if constexpr (kLefts != Lefts::values)
+            if (b.is_fixed && a.bits && k <= Fixed::kMaxDepth)
+                return multiply_format<Fixed>(m, n, k, a, b, launch, epilogue);
     }
     multiply_format<Fma<T>>(m, n, k, a, b, launch, epilogue);
 }

@@ -494,7 +494,7 @@ void start_either(const Operands& p, const Launch& launch, const Epilogue& epilo
         start<Small>(p, launch, epilogue);
 }
 
-template <int kPieces, class LargeBits, class SmallBits, class Large, class Small, class Epilogue>
+template <Lefts kLefts, int kPieces, class LargeBits, class SmallBits, class Large, class Small, class Epilogue>
 void multiply_pieces(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, const Launch& launch,
                      const Epilogue& epilogue) {
     const bool ready = kPieces == 1 && b.is_panels;
@@ -514,21 +514,20 @@ void multiply_pieces(int64_t m, int64_t n, int64_t k, const Left& a, const Right
                      ready ? static_cast<const char*>(b.data) : right.to,
                      right.bytes(),
                      ready ? padded_depth(DType::bf16, k) : k};
-    if (a.bits)
-        start_either<LargeBits, SmallBits>(p, launch, epilogue);
-    else
-        start_either<Large, Small>(p, launch, epilogue);
+    if constexpr (kLefts == Lefts::any)
+        if (a.bits) return start_either<LargeBits, SmallBits>(p, launch, epilogue);
+    start_either<Large, Small>(p, launch, epilogue);
 }
 
 // Runs the epilogue on A (m x k) times b (k x n), if this is a product for this engine.
-template <class Epilogue>
+template <Lefts kLefts, class Epilogue>
 bool multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, DType format, const Launch& launch,
               const Epilogue& epilogue) {
     if (k == 0 || a.indptr || a.patches.height || b.is_fixed || !available()) return false;
     if (format == DType::bf16)
-        multiply_pieces<1, Bits, SmallBits, Rounded, SmallRounded>(m, n, k, a, b, launch, epilogue);
+        multiply_pieces<kLefts, 1, Bits, SmallBits, Rounded, SmallRounded>(m, n, k, a, b, launch, epilogue);
     else
-        multiply_pieces<3, BitsFloat, SmallBitsFloat, Float, SmallFloat>(m, n, k, a, b, launch, epilogue);
+        multiply_pieces<kLefts, 3, BitsFloat, SmallBitsFloat, Float, SmallFloat>(m, n, k, a, b, launch, epilogue);
     return true;
 }
 

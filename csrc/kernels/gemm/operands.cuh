@@ -23,6 +23,9 @@ inline Right right_values(const void* data, int64_t row_stride, const void* k_sc
     return {data, false, false, row_stride, k_scale};
 }
 
+// The left operands that a caller may have: no code is made for others.
+enum class Lefts { any, values, patches };
+
 // Epilogues (engine.cuh) that read memory may say what first, so that an engine can do it ahead of time.
 struct Nothing {};
 template <class Epilogue>
