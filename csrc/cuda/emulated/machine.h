@@ -59,8 +59,6 @@ struct Block {
     unsigned char* shared = nullptr;
 };
 
-struct Fiber;
-
 struct Thread {
     Index index;
     Block* block = nullptr;
