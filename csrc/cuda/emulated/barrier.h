@@ -9,7 +9,7 @@ class Barrier {
     static Barrier* at(uint32_t address) { return static_cast<Barrier*>(at_address(address, 8, 8)); }
 
     USF_UNSEEN void init(int arrivals) {
-        if (arrivals < 1 || arrivals > 0xffff) fail("mbarrier.init: of " + std::to_string(arrivals) + " arrivals");
+        if (arrivals < 1 || arrivals >= 0xffff) fail("mbarrier.init: of " + std::to_string(arrivals) + " arrivals");
         set(0, uint32_t(arrivals), uint32_t(arrivals), 0);
     }
     USF_UNSEEN void arrive(uint32_t expected_bytes) { change(1, int32_t(expected_bytes)); }

@@ -1,8 +1,7 @@
 #include "cuda/emulated/products.h"
 
-#include <bit>
-
 #include "cuda/emulated/machine.h"
+#include "kernels/gemm/ref.h"
 #include "kernels/gemm/tiles.h"
 
 namespace unsupfast::emulated {
@@ -12,7 +11,7 @@ float value(const Block& block, uint64_t byte) {
     uint16_t bits;
     if (byte < kReserved || byte + 2 > kReserved + grid.shared) fail("wgmma reads outside shared memory");
     std::memcpy(&bits, block.shared + byte, 2);
-    return std::bit_cast<float>(uint32_t(bits) << 16);
+    return ref::from_bf16(bits);
 }
 
 // Operands in shared memory (PTX ISA, "Asynchronous warpgroup level matrix shared memory layout"): element
@@ -62,7 +61,7 @@ void multiply(const Block& block, const Product* const (&asked)[kThreads]) {
             for (int r = 0; r < 4; ++r)
                 for (int j = 0; j < 2; ++j)
                     left[row0 + cuda::frag_row(lane, r % 2)][cuda::frag_word(lane, r / 2) * 2 + j] =
-                        std::bit_cast<float>(q.fragment[r] >> 16 * j << 16);
+                        ref::from_bf16(uint16_t(q.fragment[r] >> 16 * j));
         for (int i = 0; i < p.columns / 2; ++i)
             sums[row0 + cuda::frag_row(lane, i / 2 % 2)][i / 4 * 8 + cuda::frag_column(lane, i % 2)] =
                 p.fresh ? 0.f : q.sums[i];

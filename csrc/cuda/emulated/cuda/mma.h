@@ -1,23 +1,18 @@
 // cuda/mma.h on the emulated GPU.
 #pragma once
-#include <bit>
 #include <cstdint>
 
 #include "cuda/emulated/machine.h"
+#include "kernels/gemm/ref.h"
 #include "kernels/gemm/tiles.h"
 
 namespace unsupfast::cuda {
 
-inline uint32_t round_bf16(float x) {
-    const uint32_t bits = std::bit_cast<uint32_t>(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;  // NaN
-    return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-}
-inline uint32_t pack_bf16(float low, float high) { return round_bf16(low) | round_bf16(high) << 16; }
-inline float value_of_bf16(uint32_t bits) { return std::bit_cast<float>(bits << 16); }
+inline uint32_t pack_bf16(float low, float high) { return ref::to_bf16(low) | uint32_t(ref::to_bf16(high)) << 16; }
 
-// The last lane that comes multiplies for the whole warp: c (16 x 8) += a (16 x 4 kEach words of kEach) b.
-template <int kEach, class Sum, class Product>
+// The last lane that comes multiplies for the whole warp: c (16 x 8) += a b, of 8 words along k;
+// product(sum, x, y) adds what a row and a column of them make.
+template <class Sum, class Product>
 USF_UNSEEN inline void multiply_fragments(Sum (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* what,
                                           const Product& product) {
     const emulated::Thread& thread = *emulated::current;
@@ -43,11 +38,11 @@ USF_UNSEEN inline void multiply_fragments(Sum (&c)[4], const uint32_t (&a)[4], c
 }
 
 inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    multiply_fragments<2>(c, a, b, "mma of bf16", [](float sum, const uint32_t* x, const uint32_t* y) USF_UNSEEN {
+    multiply_fragments(c, a, b, "mma of bf16", [](float sum, const uint32_t* x, const uint32_t* y) USF_UNSEEN {
         double exact = sum;
         for (int w = 0; w < 8; ++w)
             for (int i = 0; i < 32; i += 16)
-                exact += double(value_of_bf16(x[w] >> i & 0xffffu)) * value_of_bf16(y[w] >> i & 0xffffu);
+                exact += double(ref::from_bf16(uint16_t(x[w] >> i))) * ref::from_bf16(uint16_t(y[w] >> i));
         return float(exact);
     });
 }
@@ -55,7 +50,7 @@ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 template <bool kSigned>
 inline void mma_bytes(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     constexpr const char* kWhat = kSigned ? "mma of signed bytes" : "mma of bytes";
-    multiply_fragments<4>(c, a, b, kWhat, [](int32_t sum, const uint32_t* x, const uint32_t* y) USF_UNSEEN {
+    multiply_fragments(c, a, b, kWhat, [](int32_t sum, const uint32_t* x, const uint32_t* y) USF_UNSEEN {
         for (int w = 0; w < 8; ++w)
             for (int i = 0; i < 32; i += 8) {
                 const int32_t weight = int32_t(y[w] >> i & 255u);
